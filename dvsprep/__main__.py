@@ -1,0 +1,5 @@
+"""``python -m dvsprep``."""
+
+from dvsprep.cli import run
+
+run()

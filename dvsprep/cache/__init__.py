@@ -1,0 +1,28 @@
+"""Events and frames in, HDF5 files out, and back: the only room that speaks HDF5.
+
+A cache is one immutable file a split; ``layout`` says what it holds, ``write`` how it is published, ``read`` opens it.
+"""
+
+from dvsprep.cache.build import events_cache, frames_cache
+from dvsprep.cache.export import export, sample_path
+from dvsprep.cache.layout import Header
+from dvsprep.cache.manage import copy_samples, damaged, describe, describe_sample, open_cache
+from dvsprep.cache.read import Cache, EventCache, EventFrames, FrameCache, kind_of
+
+__all__ = [
+    "Cache",
+    "EventCache",
+    "EventFrames",
+    "FrameCache",
+    "Header",
+    "copy_samples",
+    "damaged",
+    "describe",
+    "describe_sample",
+    "events_cache",
+    "export",
+    "frames_cache",
+    "kind_of",
+    "open_cache",
+    "sample_path",
+]

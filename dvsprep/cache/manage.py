@@ -1,0 +1,124 @@
+"""A finished cache in: what it holds in words and numbers, whether it is undamaged, and copies of parts of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dvsprep.cache import codec as codecs
+from dvsprep.cache.layout import Block, Header, Packed
+from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
+from dvsprep.cache.write import replace_cache
+from dvsprep.errors import IntegrityError
+from dvsprep.types import Array
+
+
+def open_cache(path: str | os.PathLike[str]) -> FrameCache | EventCache:
+    """Open a cache of either kind."""
+    return EventCache(path) if kind_of(path) == "events" else FrameCache(path)
+
+
+def describe(cache: FrameCache | EventCache) -> dict[str, Any]:
+    """Return what ``dvsprep info`` shows; no frame is read."""
+    counts = np.bincount(cache.labels, minlength=len(cache.classes))
+    n_events, lasts = cache.small("n_events"), cache.small("t_end") - cache.small("t_start")
+    columns = {name: cache.column(name) for name in (("frames",) if cache.kind == "frames" else ("dt", "x", "y", "p"))}
+    return {
+        "path": str(cache.path),
+        "kind": cache.kind,
+        "dataset": cache.dataset,
+        "split": cache.split,
+        "samples": len(cache),
+        "classes": {name: int(n) for name, n in zip(cache.classes, counts, strict=True)},
+        "sensor": list(cache.sensor),
+        "spec": cache.spec.to_dict() if isinstance(cache, FrameCache) else None,
+        "columns": {
+            name: {
+                "shape": list(d.shape),
+                "dtype": str(d.dtype),
+                "chunk": list(d.chunks or ()),
+                "bytes": d.packed,
+            }
+            for name, d in columns.items()
+        },
+        "codec": cache.codec,
+        "bytes": cache.path.stat().st_size,
+        "events": _range(n_events) | {"total": int(n_events.sum())},
+        "microseconds": _range(lasts),
+        "key": cache.key,
+        "unverified": cache.provenance.get("unverified", []),
+        "provenance": cache.provenance,
+    }
+
+
+def _range(values: Array) -> dict[str, int]:
+    if not len(values):
+        return {"min": 0, "median": 0, "max": 0}
+    return {"min": int(values.min()), "median": int(np.median(values)), "max": int(values.max())}
+
+
+def describe_sample(cache: Cache, i: int) -> dict[str, Any]:
+    """Return one sample's facts: id, label, class, split, events, microseconds."""
+    i = cache.index(i)
+    label = int(cache.labels[i])
+    return {
+        "index": i,
+        "id": str(cache.ids[i]),
+        "label": label,
+        "class": cache.classes[label],
+        "dataset": cache.dataset,
+        "split": cache.split,
+        "events": int(cache.small("n_events")[i]),
+        "microseconds": int(cache.small("t_end")[i] - cache.small("t_start")[i]),
+    }
+
+
+def packed_samples(cache: Cache, indices: Sequence[int]) -> Iterator[Packed]:
+    """Yield samples as they are stored, numbered from 0."""
+    names = ("frames",) if cache.kind == "frames" else ("dt", "x", "y", "p")
+    for index, i in enumerate(indices):
+        blocks: dict[str, Block] = {}
+        for name in names:
+            blocks[name] = cache.block(name, cache.index(i))
+        facts = {name: int(cache.small(name)[i]) for name in ("n_events", "t_start", "t_end")}
+        yield Packed(index, facts, blocks)
+
+
+def damaged(cache: Cache, progress: Callable[[int], None] = lambda _: None) -> list[str]:
+    """Return the ids of samples whose stored bytes no longer match their checksum."""
+    checksums = cache.small("crc32")
+    bad = []
+    for i in range(len(cache)):
+        try:
+            (sample,) = packed_samples(cache, [i])
+            intact = sample.crc32 == checksums[i]
+        except (IntegrityError, OSError):
+            intact = False
+        if not intact:
+            bad.append(str(cache.ids[i]))
+        progress(1)
+    return bad
+
+
+def copy_samples(cache: FrameCache | EventCache, indices: Sequence[int], target: Path) -> Path:
+    """Write some samples of a cache to a cache of their own."""
+    indices = [cache.index(i) for i in indices]
+    ids = [str(cache.ids[i]) for i in indices]
+    header = Header(
+        kind="events" if cache.kind == "events" else "frames",
+        dataset=cache.dataset,
+        split=cache.split,
+        sensor=cache.sensor,
+        classes=tuple(cache.classes),
+        ids=ids,
+        labels=[int(cache.labels[i]) for i in indices],
+        identity={"kind": cache.kind, "part_of": cache.key, "ids": ids},
+        spec=cache.spec.to_dict() if isinstance(cache, FrameCache) else {},
+        provenance=cache.provenance | {"part_of": cache.key},
+        codec=cache.codec if cache.codec in codecs.CODECS else codecs.DEFAULT,
+    )
+    return replace_cache(target, header, packed_samples(cache, indices))

@@ -1,0 +1,276 @@
+"""Caches as sequences: ``source[i] -> (frames, label)`` or ``(events, label)``.
+
+A source holds a path and opens the file lazily, once a process, so fork, spawn, forkserver and persistent workers all
+work. Published caches never change, so files are opened without HDF5's locks, which fail on many network file systems.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dvsprep.cache import codec as codecs
+from dvsprep.cache.layout import MAGIC, SCHEMA, Block
+from dvsprep.errors import IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
+from dvsprep.integrate import integrator, widen
+from dvsprep.types import Array, Events, FrameSpec
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading; the one place that does, because a process may not mix locking modes."""
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file", hint="`dvsprep frames NAME` makes a cache and prints its path")
+    try:
+        return h5py.File(path, "r", locking=False)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise NotACacheError(f"{path}: no HDF5 file, or a truncated one: {error}") from None
+
+
+class Column(NamedTuple):
+    """A chunked dataset: shape, type, chunk shape and bytes on disk."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...] | None
+    packed: int
+
+
+class Cache:
+    """What frame and event caches have in common.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Attributes
+    ----------
+    kind : {"frames", "events"}
+    dataset, split, key : str
+    sensor : (H, W)
+    identity, provenance : dict
+    """
+
+    kind: str
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._pid = -1
+        self._handle: h5py.File | None = None
+        attrs = self._file.attrs
+        if attrs.get("format") != MAGIC:
+            raise NotACacheError(f"{self.path}: an HDF5 file, but no cache of dvsprep")
+        if attrs["schema"] != SCHEMA:
+            raise IncompleteError(
+                f"{self.path}: cache schema {attrs['schema']}, this version of dvsprep reads {SCHEMA}",
+                hint="make it anew with `dvsprep frames`",
+            )
+        if attrs["kind"] != self.kind:
+            raise UsageError(f"{self.path}: a cache of {attrs['kind']}, expected one of {self.kind}")
+        self.dataset, self.split, self.key = str(attrs["dataset"]), str(attrs["split"]), str(attrs["key"])
+        self.codec = str(attrs["codec"])
+        self.sensor = (int(attrs["sensor"][0]), int(attrs["sensor"][1]))
+        self.identity: dict[str, Any] = json.loads(attrs["identity"])
+        self.provenance: dict[str, Any] = json.loads(attrs["provenance"])
+        self._spec: dict[str, Any] = json.loads(attrs["spec"])
+        self.classes: Sequence[str] = tuple(c.decode() for c in self._file["classes"][:])
+        self.labels: NDArray[np.int64] = self._file["labels"][:]
+        self._small: dict[str, Array] = {}
+
+    @property
+    def _file(self) -> h5py.File:
+        if self._pid != os.getpid() or self._handle is None:
+            # After a fork the parent's handle is left alone: closing it here would act on shared HDF5 state.
+            self._handle, self._pid = open_file(self.path), os.getpid()
+        return self._handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_handle": None, "_pid": -1, "_small": {}}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, {len(self)} samples)"
+
+    def small(self, name: str) -> Array:
+        """Return a dataset of one value a sample: ids, n_events, t_start, t_end, crc32, offsets or rows."""
+        if name not in self._small:
+            values = self._file[name][:]
+            self._small[name] = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+        return self._small[name]
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """Sample ids, stable across machines: recording and row, or the dataset's own file name."""
+        return self.small("ids")
+
+    def index(self, i: int) -> int:
+        """Return i as a position; negative ones count from the end."""
+        i = operator.index(i)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"{self.path}: sample {i} of {len(self)}")
+        return i % len(self)
+
+    def column(self, name: str) -> Column:
+        """Return the facts of a chunked dataset."""
+        dataset = self._file[name]
+        return Column(dataset.shape, dataset.dtype, dataset.chunks, int(dataset.id.get_storage_size()))
+
+    def run(self, i: int) -> tuple[int, int]:
+        """Return (first row, rows) of sample i in every column."""
+        if "offsets" not in self._file:
+            return i, 1
+        return int(self.small("offsets")[i]), int(self.small("rows")[i])
+
+    def block(self, column: str, i: int) -> Block:
+        """Return sample i's part of a column as it is stored."""
+        dataset = self._file[column]
+        start, count = self.run(i)
+        chunk = dataset.chunks[0] if dataset.chunks else 1
+        zeros = (0,) * (dataset.ndim - 1)
+        packed = [dataset.id.read_direct_chunk((at, *zeros))[1] for at in range(start, start + count, chunk)]
+        return Block(dataset.dtype.str, dataset.shape[1:], count, chunk, packed)
+
+    def rows(self, column: str, start: int, count: int) -> Array:
+        """Return ``count`` rows of a column from ``start`` on, which begins a chunk."""
+        dataset = self._file[column]
+        out = np.empty((count, *dataset.shape[1:]), dataset.dtype)
+        if count == 0:
+            return out
+        codec = codecs.CODECS.get(self.codec)
+        chunk = dataset.chunks[0]
+        for at in range(start, start + count, chunk):
+            need = min(chunk, start + count - at)
+            mask, packed = (1, b"") if codec is None else dataset.id.read_direct_chunk((at, *(0,) * (out.ndim - 1)))
+            if mask or codec is None:  # filters skipped for this chunk, or not ours: HDF5's own road
+                out[at - start : at - start + need] = dataset[at : at + need]
+                continue
+            try:
+                rows = codec.unpack(packed, out.dtype, dataset.chunks)
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"{self.path}: {column}, row {at}: {error}",
+                    hint="the file is damaged: delete it and build it again",
+                ) from None
+            out[at - start : at - start + need] = rows[:need]
+        return out
+
+
+class FrameCache(Cache):
+    """A cache of frames; a FrameSource.
+
+    ``source[i] -> (frames [T, C, H, W] in the stored integer type, label)``
+    """
+
+    kind = "frames"
+
+    @property
+    def spec(self) -> FrameSpec:
+        """How the frames were made."""
+        return FrameSpec.from_dict(self._spec)
+
+    def __getitem__(self, index: int, /) -> tuple[Array, int]:
+        i = self.index(index)
+        frames = self.rows("frames", *self.run(i))
+        return (frames if self.varies else frames[0]), int(self.labels[i])
+
+    @property
+    def varies(self) -> bool:
+        """Whether samples differ in T."""
+        return "offsets" in self._file
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
+        """Return a whole batch, as torch's DataLoader asks for it."""
+        return [self[i] for i in indices]
+
+
+class EventCache(Cache):
+    """A cache of events: ``source[i] -> ({"t", "x", "y", "p"} int64[N], label)``."""
+
+    kind = "events"
+
+    def __getitem__(self, index: int, /) -> tuple[Events, int]:
+        i = self.index(index)
+        return widen(self.compact(i)), int(self.labels[i])
+
+    def compact(self, i: int) -> Events:
+        """Return one sample's events as they are kept: x and y in uint8 where the sensor allows, p in uint8."""
+        start, n = self.run(i)
+        t = np.cumsum(self.rows("dt", start, n), dtype=np.int64)
+        t += self.small("t_start")[i]
+        return Events(t=t, x=self.rows("x", start, n), y=self.rows("y", start, n), p=self.rows("p", start, n))
+
+    def frames(
+        self,
+        spec: FrameSpec | None = None,
+        *,
+        jitter: Callable[[Events], Events] | None = None,
+        **fields: Any,
+    ) -> EventFrames:
+        """Return a FrameSource that integrates on the fly, equal to a stored cache of the same spec.
+
+        Parameters
+        ----------
+        spec, **fields
+            A FrameSpec, or its fields: ``frames(split_by="number", T=20)``.
+        jitter : callable, optional
+            Applied to the events before they are integrated.
+        """
+        return EventFrames(self, spec or FrameSpec(**fields), jitter)
+
+
+class EventFrames:
+    """Frames integrated on the fly from an event cache; a FrameSource."""
+
+    def __init__(self, events: EventCache, spec: FrameSpec, jitter: Callable[[Events], Events] | None = None) -> None:
+        self.events, self.spec, self.jitter = events, spec, jitter
+        self.labels, self.classes = events.labels, events.classes
+        self.dataset, self.split, self.sensor = events.dataset, events.split, events.sensor
+        self._integrate: Callable[[Events, str], Array] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_integrate": None}
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __getitem__(self, index: int, /) -> tuple[Array, int]:
+        i = self.events.index(index)
+        if self._integrate is None:
+            self._integrate = integrator(self.spec, *self.sensor)
+        events = self.events.compact(i)
+        if self.jitter is not None:
+            events = self.jitter(events)
+        return self._integrate(events, str(self.ids[i])), int(self.labels[i])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
+        """Return a whole batch."""
+        return [self[i] for i in indices]
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """Sample ids."""
+        return self.events.ids
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """Return "frames" or "events".
+
+    Raises
+    ------
+    NotFoundError, NotACacheError
+    """
+    with open_file(Path(path)) as file:
+        if file.attrs.get("format") != MAGIC:
+            raise NotACacheError(f"{path}: an HDF5 file, but no cache of dvsprep")
+        return str(file.attrs["kind"])

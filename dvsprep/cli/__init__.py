@@ -1,0 +1,135 @@
+"""The command line: one file a verb, each parses, calls one library function and prints.
+
+stdout is data, stderr is talk. Errors are one line and an exit code; see dvsprep.errors.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from dvsprep.errors import DiskError, DvsprepError
+from dvsprep.version import __version__
+
+COMMANDS = {
+    "datasets": "List the datasets and where each comes from.",
+    "fetch": "Download a dataset's files, or say how a person gets them.",
+    "verify": "Check the files in the download folder against their MD5s.",
+    "adopt": "Take over files that were downloaded by hand.",
+    "events": "Build a dataset's event caches.",
+    "frames": "Build a dataset's frame caches, and every earlier stage that is missing.",
+    "info": "Describe a cache.",
+    "play": "Show a sample: in a window, in the terminal, or as a GIF or PNG.",
+    "export": "Write samples as npz, npy, png or h5.",
+}
+EXIT_CODES = """\b
+Exit codes:
+  0 ok                  5 integrity (wrong MD5, broken file)
+  2 usage               6 disk or permission
+  3 not found           7 stale or incomplete
+  4 network             8 backend
+  130 interrupted"""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's file when it is called, so that --help waits for nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"dvsprep.cli.{name}").command  # type: ignore[no-any-return]
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            raise click.UsageError(f"no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dvsprep")
+def cli() -> None:
+    """Event-camera datasets from the downloaded archive to the tensor a network trains on.
+
+    \b
+        dvsprep frames sample --split-by number -T 20
+        dvsprep play "$(dvsprep frames sample --split-by number -T 20 | head -n 1)"
+    """
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and end with the exit code of design: one line on stderr, never a traceback."""
+    arguments = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        cli.main(arguments, prog_name="dvsprep", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _fail("interrupted; the same command goes on where this one stopped", 130, arguments)
+    except click.ClickException as error:
+        return _fail(_usage(error), error.exit_code, arguments)
+    except DvsprepError as error:
+        return _fail(error.message, error.exit_code, arguments, error.hint)
+    except BrokenPipeError:
+        # The reader of our stdout has gone (`| head`): not an error, but Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(_disk(error), DiskError.exit_code, arguments)
+    except MemoryError:
+        return _fail("out of memory; fewer workers need less: --jobs 1", DiskError.exit_code, arguments)
+    return 0
+
+
+def run() -> None:
+    """Run as a script."""
+    sys.exit(main())
+
+
+def _terminated(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        message += f" (see `{error.ctx.command_path} --help`)"
+    return message
+
+
+def _disk(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    advice = {
+        errno.ENOSPC: "free some space, or choose another --root; what is done so far is kept",
+        errno.EDQUOT: "your quota is used up; free some space, or choose another --root; what is done so far is kept",
+        errno.EACCES: "choose a --root that you may write to",
+        errno.EPERM: "choose a --root that you may write to",
+        errno.EROFS: "the file system is read-only; choose another --root",
+    }.get(error.errno or 0)
+    return f"{where}{reason}" + (f" ({advice})" if advice else "")
+
+
+def _fail(message: str, code: int, arguments: list[str], hint: str | None = None) -> int:
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": {"message": message, "hint": hint, "exit_code": code}}))
+    click.echo(f"dvsprep: {message}" + (f" ({hint})" if hint else ""), err=True)
+    return code

@@ -1,0 +1,64 @@
+"""``dvsprep info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dvsprep.cli import options
+from dvsprep.errors import IntegrityError
+
+
+@click.command()
+@options.file_argument
+@click.option("--check", is_flag=True, help="Compare every sample with its checksum.")
+@options.json_option
+def command(file: Path, check: bool, as_json: bool) -> None:
+    """Describe the cache FILE: samples, classes, frames, sizes, and where it comes from."""
+    from dvsprep import cache
+
+    opened = cache.open_cache(file)
+    facts = cache.describe(opened)
+    if check:
+        facts["damaged"] = cache.damaged(opened)
+    if as_json:
+        options.emit(facts)
+    else:
+        _print(facts)
+    if facts.get("damaged"):
+        names = ", ".join(facts["damaged"][:5])
+        raise IntegrityError(
+            f"{file}: {len(facts['damaged'])} damaged sample(s): {names}",
+            hint="delete the file and build it again",
+        )
+
+
+def _print(facts: dict[str, Any]) -> None:
+    def line(name: str, value: object) -> None:
+        click.echo(f"{name:<12} {value}")
+
+    line("cache", f"{facts['kind']} of {facts['dataset']}, split {facts['split']}, key {facts['key'][:8]}")
+    line("samples", f"{facts['samples']:,}")
+    if facts["spec"]:
+        line("spec", ", ".join(f"{k} {v}" for k, v in facts["spec"].items()))
+    for name, column in facts["columns"].items():
+        packed = f"{column['bytes'] / 1e6:,.1f} MB"
+        line(name, f"{column['dtype']} {column['shape']}, chunks of {column['chunk']}, {packed}")
+    line("file", f"{facts['bytes'] / 1e6:,.1f} MB, codec {facts['codec']}")
+    e, t = facts["events"], facts["microseconds"]
+    line("events", f"{e['total']:,} in all; a sample {e['min']:,} to {e['max']:,}, median {e['median']:,}")
+    line(
+        "lasts",
+        f"a sample {t['min'] / 1e3:,.1f} to {t['max'] / 1e3:,.1f} ms, median {t['median'] / 1e3:,.1f} ms",
+    )
+    line("sensor", f"{facts['sensor'][0]} x {facts['sensor'][1]} (height x width)")
+    line("classes", ", ".join(f"{name} {n}" for name, n in facts["classes"].items()))
+    for name, md5 in facts["provenance"].get("files", {}).items():
+        state = "NOT VERIFIED, accepted with --no-verify" if name in facts["unverified"] else "verified"
+        line("source", f"{name}, MD5 {md5}, {state}")
+    for what, count in facts["provenance"].get("mended", {}).items():
+        line("mended", f"{what.replace('_', ' ')}: {count}")
+    if "damaged" in facts:
+        line("checksums", f"{len(facts['damaged'])} damaged" if facts["damaged"] else "all samples intact")

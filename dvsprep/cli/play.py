@@ -1,0 +1,61 @@
+"""``dvsprep play``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from dvsprep.cli import options
+
+
+@click.command()
+@options.file_argument
+@click.option("--sample", type=int, help="Which sample.  [default: the first]")
+@click.option("--class", "class_name", metavar="NAME", help="The first sample of a class, by name or label.")
+@click.option("--grid", is_flag=True, help="One sample of each class in one picture.")
+@click.option(
+    "--fps",
+    type=click.FloatRange(min=0.1, max=1000),
+    default=10.0,
+    show_default=True,
+    help="Frames a second.",
+)
+@click.option("-T", "T", type=click.IntRange(min=1), default=20, show_default=True, help="Frames, for an event cache.")
+@click.option("--palette", default="colorblind", show_default=True, help="colorblind, classic or gray.")
+@click.option("--terminal", is_flag=True, help="Draw in the terminal even where a window could be opened.")
+@click.option("--loops", type=click.IntRange(min=1), help="How often, in the terminal.  [default: until Ctrl-C]")
+@click.option("-o", "out", type=click.Path(path_type=Path), help="Write a .gif or .png instead.")
+def command(
+    file: Path,
+    sample: int | None,
+    class_name: str | None,
+    grid: bool,
+    fps: float,
+    T: int,
+    palette: str,
+    terminal: bool,
+    loops: int | None,
+    out: Path | None,
+) -> None:
+    """Show a sample of the cache FILE: frames as they are, events integrated on the fly.
+
+    Opens a window where there is a display, draws in the terminal elsewhere (over ssh), writes a picture with -o.
+    """
+    from dvsprep import cache, show
+    from dvsprep.show import player
+
+    source = player.frames_of(cache.open_cache(file), T)
+    if grid:
+        images, title = player.class_grid(source, palette, still=out is not None and out.suffix.lower() == ".png")
+    else:
+        images, title = player.clip(source, player.find(source, sample, class_name), palette)
+    if out is not None:
+        click.echo(show.save(images, out, fps=fps, lines=title.split(" | ")))
+    elif terminal or not show.has_display():
+        show.terminal.play(images, fps=fps, out=sys.stdout, loops=loops, title=title)
+    else:
+        show.window.play(images, fps=fps, title=title)
+    if out is not None:
+        options.say(title)

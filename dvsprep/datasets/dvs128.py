@@ -1,0 +1,68 @@
+"""DVS128 Gesture (Amir et al., CVPR 2017): 11 gestures, hour-long AER recordings with a label csv beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dvsprep.datasets.dataset import Dataset, find_folder
+from dvsprep.errors import ArchiveError
+from dvsprep.events import Instances, Recording, read_csv, samples
+from dvsprep.raw import Resource
+
+CLASSES = (
+    "hand clapping",
+    "right hand wave",
+    "left hand wave",
+    "right arm clockwise",
+    "right arm counter-clockwise",
+    "left arm clockwise",
+    "left arm counter-clockwise",
+    "arm roll",
+    "air drums",
+    "air guitar",
+    "other gestures",
+)
+PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
+
+
+def layout(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) -> list[Recording]:
+    """Read the trial lists; the official split is theirs alone. Recordings are ordered by name, samples by csv row."""
+    (tree,) = trees.values()
+    recordings = []
+    for split in dataset.splits:
+        listing = f"trials_to_{split}.txt"
+        folder = find_folder(tree, listing)
+        names = sorted({line.strip() for line in (folder / listing).read_text().splitlines() if line.strip()})
+        if not names:
+            raise ArchiveError(f"{folder / listing}: lists no recording")
+        for name in names:
+            path, labels = folder / name, folder / f"{name.removesuffix('.aedat')}_labels.csv"
+            for needed in (path, labels):
+                if not needed.is_file():
+                    raise ArchiveError(f"{folder / listing}: {needed.name} is listed, but not in the archive")
+            rows = read_csv(labels, len(dataset.classes))
+            cut = samples(rows, path.stem, instances)
+            recordings.append(Recording(path, dataset.format, split, cut, labels))
+    return recordings
+
+
+DATASET = Dataset(
+    name="dvs128",
+    title="DVS128 Gesture",
+    paper="A Low Power, Fully Event-Based Gesture Recognition System, Amir et al., CVPR 2017",
+    licence="CC BY 4.0",
+    classes=CLASSES,
+    sensor=(128, 128),
+    format="aedat3.1",
+    resources=(
+        Resource("DvsGesture.tar.gz", md5="8a5c71fb11e24e5ca5b11866ca6c00a1", page=PAGE),
+        Resource("gesture_mapping.csv", md5="109b2ae64a0e1f3ef535b18ad7367fd1", page=PAGE, optional=True),
+        Resource("LICENSE.txt", md5="065e10099753156f18f51941e6e44b66", page=PAGE, optional=True),
+        Resource("README.txt", md5="a0663d3b1d8307c329a43d949ee32d19", page=PAGE, optional=True),
+    ),
+    layout=layout,
+    samples={"train": 1176, "test": 288},
+    has_instances=True,
+    note="A browser is needed: the host offers no address that a program can fetch.",
+)

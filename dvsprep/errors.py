@@ -1,0 +1,130 @@
+"""The errors of dvsprep: one root, one exit code a branch, every one picklable.
+
+DvsprepError
+├── UsageError        (ValueError)            2   a wrong argument
+│   └── PluginError                               a user's function that fails or returns the wrong thing
+├── NotFoundError     (FileNotFoundError)     3   a file, cache or dataset that is not there
+│   ├── UnknownDatasetError
+│   └── ManualDownloadError                       files that a person has to fetch
+├── FetchError        (ConnectionError)       4   every source of a file failed
+├── IntegrityError    (ValueError)            5   bytes that are not what they should be
+│   ├── HashMismatchError
+│   ├── ArchiveError                              an unsafe, truncated or broken archive
+│   ├── FormatError                               a recording that breaks its format
+│   ├── LabelError                                a label file that contradicts itself or its recording
+│   ├── NotACacheError
+│   └── ConservationError                         frames that lost or gained events
+├── DiskError         (OSError)               6   disk full, no permission
+├── IncompleteError   (RuntimeError)          7   a stale or half-made result
+└── BackendError      (RuntimeError)          8   an engine or optional package that is not usable
+"""
+
+from __future__ import annotations
+
+
+class DvsprepError(Exception):
+    """Root of all errors that dvsprep raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        One line: what, where, expected, got.
+    hint : str, optional
+        One line: what to do now.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process pools; the default reduce would lose the keyword and break on OSError leaves.
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(cls: type[DvsprepError], message: str, hint: str | None) -> DvsprepError:
+    return cls(message, hint=hint)
+
+
+class UsageError(DvsprepError, ValueError):
+    """A wrong argument."""
+
+    exit_code = 2
+
+
+class PluginError(UsageError):
+    """A user's integrator that cannot be loaded, raises, or returns the wrong thing."""
+
+
+class NotFoundError(DvsprepError, FileNotFoundError):
+    """A file, cache or dataset that is not there."""
+
+    exit_code = 3
+
+
+class UnknownDatasetError(NotFoundError):
+    """A dataset name that the registry does not hold."""
+
+
+class ManualDownloadError(NotFoundError):
+    """Files that only a person with a browser can fetch."""
+
+
+class FetchError(DvsprepError, ConnectionError):
+    """Every source of a file failed."""
+
+    exit_code = 4
+
+
+class IntegrityError(DvsprepError, ValueError):
+    """Bytes that are not what they should be."""
+
+    exit_code = 5
+
+
+class HashMismatchError(IntegrityError):
+    """A file whose MD5 or size is not the published one."""
+
+
+class ArchiveError(IntegrityError):
+    """An unsafe, truncated or broken archive."""
+
+
+class FormatError(IntegrityError):
+    """A recording that breaks its own format; the message names file and byte or event."""
+
+
+class LabelError(IntegrityError):
+    """A label file that contradicts itself or its recording; the message names file and line."""
+
+
+class NotACacheError(IntegrityError):
+    """A file that is no cache of dvsprep, or one of another schema."""
+
+
+class ConservationError(IntegrityError):
+    """Frames whose sum is not the number of events used."""
+
+
+class DiskError(DvsprepError, OSError):
+    """No space or no permission."""
+
+    exit_code = 6
+
+
+class IncompleteError(DvsprepError, RuntimeError):
+    """A stale or half-made result."""
+
+    exit_code = 7
+
+
+class BackendError(DvsprepError, RuntimeError):
+    """An engine or an optional package that is not usable."""
+
+    exit_code = 8

@@ -1,0 +1,23 @@
+"""Recordings in, event arrays out: one reader a format, label files, and the cut into samples.
+
+Readers take a file's bytes and return columns t, x, y, p; kernels decode whole buffers without the GIL.
+"""
+
+from dvsprep.events.labels import Instances, Row, Sample, read_csv, samples
+from dvsprep.events.reading import Decoded, Policy
+from dvsprep.events.split import READERS, Recording, cut, read, warm_up
+
+__all__ = [
+    "READERS",
+    "Decoded",
+    "Instances",
+    "Policy",
+    "Recording",
+    "Row",
+    "Sample",
+    "cut",
+    "read",
+    "read_csv",
+    "samples",
+    "warm_up",
+]

@@ -1,0 +1,71 @@
+"""The built-in integrators: by number, by time, by duration. Equal to SpikingJelly 2.0 wherever that does not crash.
+
+Each is two steps: edges, which decide where frames begin and end in the list of events, and one counting kernel. Events
+between ``edges[k]`` and ``edges[k + 1]`` make frame k.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvsprep.integrate import _kernels
+from dvsprep.types import Array, Events, Tail
+
+Edges = NDArray[np.int64]
+COUNT_TYPES = (np.uint8, np.uint16, np.uint32)
+
+
+def number_edges(n: int, T: int) -> Edges:
+    """Return T + 1 positions in a list of n events: n // T events a frame, the last one takes the rest too."""
+    edges = np.arange(T + 1, dtype=np.int64) * (n // T)
+    edges[-1] = n
+    return edges
+
+
+def time_edges(t: NDArray[np.int64], T: int) -> Edges:
+    """Return T + 1 positions in ``t : int64[N]``, microseconds, non-decreasing.
+
+    A frame lasts (t[-1] - t[0]) // T microseconds, the last one takes the rest too; one may be empty.
+    """
+    edges = np.zeros(T + 1, np.int64)
+    if len(t):
+        edges[:-1] = np.searchsorted(t, t[0] + np.arange(T, dtype=np.int64) * ((t[-1] - t[0]) // T))
+        edges[0], edges[-1] = 0, len(t)
+    return edges
+
+
+def duration_edges(t: NDArray[np.int64], duration: int, tail: Tail = "keep") -> Edges:
+    """Return F + 1 positions in ``t : int64[N]``, microseconds, non-decreasing.
+
+    ``keep``: F = ceil((t[-1] - t[0]) / duration), at least 1; an event exactly on the end joins the last frame.
+    ``drop``: F = floor(...), which may be 0; whatever lies behind the last whole interval ``[a, b)`` is left out.
+    """
+    lasts = int(t[-1] - t[0]) if len(t) else 0
+    if tail == "drop":
+        frames = lasts // duration
+        if frames == 0:
+            return np.zeros(1, np.int64)
+    else:
+        frames = max(1, -(-lasts // duration))
+    start = t[0] if len(t) else 0
+    edges = np.searchsorted(t, start + np.arange(frames + 1, dtype=np.int64) * duration).astype(np.int64)
+    if tail == "keep":
+        edges[-1] = len(t)
+    return edges
+
+
+def frames(events: Events, edges: Edges, H: int, W: int) -> Array:
+    """Return counts [T, 2, H, W] in the smallest type that holds them; hot pixels make a larger one necessary."""
+    for dtype in COUNT_TYPES:
+        out = np.zeros((len(edges) - 1, 2, H, W), dtype)
+        if _kernels.count(events["x"], events["y"], events["p"], edges, np.iinfo(dtype).max, out):
+            return out
+    raise OverflowError("more than 4,294,967,295 events in one pixel of one frame")
+
+
+def used(events: Events, edges: Edges) -> tuple[int, int]:
+    """Return how many OFF and ON events lie between the first and the last edge."""
+    p = events["p"][edges[0] : edges[-1]]
+    on = int(np.count_nonzero(p))
+    return len(p) - on, on

@@ -1,0 +1,95 @@
+"""Tasks in, results out in the tasks' order: serial, threads, processes or any concurrent.futures Executor.
+
+Threads are the default: kernels, codecs and reads hold no GIL, and no worker has to import Numba again. Processes are
+for users' Python functions.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Kind = str | Executor
+
+
+def cpu_count() -> int:
+    """Return the CPUs this process may use: affinity (SLURM, taskset, cgroup cpusets), else all."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def run(
+    fn: Callable[[T], R], tasks: Iterable[T], executor: Kind = "threads", *, jobs: int | None = None
+) -> Iterator[R]:
+    """Yield ``fn(task)`` for every task, in order.
+
+    At most ``2 * jobs`` tasks are in flight, so memory does not grow with their number. The first error cancels what
+    has not started and is raised; so does closing the iterator.
+
+    Parameters
+    ----------
+    fn : callable
+        Must be picklable for processes and remote executors.
+    executor : {"serial", "threads", "processes"} or concurrent.futures.Executor
+    jobs : int, optional
+        Workers; the number of usable CPUs unless told.
+    """
+    jobs = jobs or cpu_count()
+    if executor == "serial" or (jobs == 1 and executor == "threads"):
+        yield from map(fn, tasks)
+        return
+    with _pool(executor, jobs) as pool:
+        pending: deque[Future[R]] = deque()
+        try:
+            for task in tasks:
+                pending.append(pool.submit(fn, task))
+                if len(pending) >= 2 * jobs:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+@contextmanager
+def _pool(executor: Kind, jobs: int) -> Iterator[Executor]:
+    if isinstance(executor, Executor):
+        yield executor  # the caller's own: theirs to shut down
+    elif executor == "threads":
+        with ThreadPoolExecutor(jobs, thread_name_prefix="dvsprep") as pool:
+            yield pool
+    elif executor == "processes":
+        # Never fork: Numba's and HDF5's threads and locks do not survive it.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_quiet_worker, initargs=(os.getpid(),)) as pool:
+            yield pool
+    else:
+        raise ValueError(f"executor is {executor!r}, expected serial, threads, processes or an Executor")
+
+
+def _quiet_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed parent must not leave workers behind."""
+    import signal
+    import time
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if hasattr(os, "getppid") and os.name == "posix":
+        threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,259 @@
+"""Is a file what was published? Hash it once, remember the answer, say in words what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from dvsprep.errors import HashMismatchError, ManualDownloadError, NotFoundError
+from dvsprep.raw._disk import BLOCK, set_aside, write_atomic
+from dvsprep.raw.resource import Resource
+
+Progress = Callable[[int], object]  # called with the bytes done since the last call
+State = Literal["ok", "missing", "partial", "wrong"]
+
+LEDGER = ".dvsprep.json"
+NO_HASH = "no published hash"
+_writing = threading.Lock()
+
+
+class Digest(NamedTuple):
+    """What a file is: bytes and hashes (`sha256` only where one is published)."""
+
+    size: int
+    md5: str
+    sha256: str | None = None
+
+
+class Hasher:
+    """Running size and hashes of a stream of blocks."""
+
+    def __init__(self, *, sha256: bool = False) -> None:
+        self.size = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256() if sha256 else None
+
+    def update(self, block: bytes | memoryview) -> None:
+        """Add the next block."""
+        self.size += len(block)
+        self._md5.update(block)
+        if self._sha256:
+            self._sha256.update(block)
+
+    def digest(self) -> Digest:
+        """Return what all blocks so far add up to."""
+        return Digest(self.size, self._md5.hexdigest(), self._sha256.hexdigest() if self._sha256 else None)
+
+
+def digest_file(path: Path, progress: Progress | None = None, *, sha256: bool = False) -> Digest:
+    """Hash a file block by block; `progress` is called with the bytes of each block."""
+    hasher = Hasher(sha256=sha256)
+    buffer = memoryview(bytearray(4 * BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            hasher.update(buffer[:size])
+            if progress:
+                progress(size)
+    return hasher.digest()
+
+
+def md5_file(path: Path, progress: Progress | None = None) -> str:
+    """Return a file's MD5 in lower-case hex; `progress` is called with the bytes of each block."""
+    return digest_file(path, progress).md5
+
+
+def mismatch(resource: Resource, digest: Digest) -> str:
+    """Say how a file differs from what is published; empty when it does not."""
+    if not (resource.md5 or resource.sha256):
+        return NO_HASH
+    facts = (
+        ("MD5", resource.md5, digest.md5),
+        ("SHA-256", resource.sha256, digest.sha256),
+        ("size in bytes", resource.size, digest.size),
+    )
+    # Both as text in lower case: some pages print hashes in capitals.
+    wrong = [(what, want, got) for what, want, got in facts if want is not None and str(want).lower() != str(got)]
+    return "; ".join(f"{what}: expected {want}, got {got}" for what, want, got in wrong)
+
+
+def is_html(head: bytes) -> bool:
+    """Tell whether a file begins as a web page does: what servers send in place of a file they refuse."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+
+
+class Entry(NamedTuple):
+    """What the ledger knows of one file: its hashes, and the stat under which they hold."""
+
+    md5: str
+    size: int
+    mtime_ns: int
+    inode: int
+    verified: bool
+    sha256: str | None = None
+
+
+class Ledger:
+    """The hashes of a download folder's files, in ``.dvsprep.json`` there, so that 3 GB are hashed once.
+
+    It is a memo: a broken one counts as empty, and a folder that cannot be written simply has none. An entry
+    outlives its file, for the MD5 still tells which data was unpacked from it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LEDGER
+
+    def _load(self) -> dict[str, Entry]:
+        try:
+            return {name: Entry(**fields) for name, fields in json.loads(self.path.read_bytes()).items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def get(self, name: str) -> Entry | None:
+        """Return what was last recorded for a file, be the file still the same, still there, or not."""
+        return self._load().get(name)
+
+    def fresh(self, name: str, path: Path) -> Entry | None:
+        """Return the record if the file has not been touched since."""
+        entry = self.get(name)
+        if entry is None or entry != _entry(path, entry.md5, entry.verified, entry.sha256):
+            return None
+        return entry
+
+    def record(self, name: str, path: Path, md5: str, verified: bool, sha256: str | None = None) -> None:
+        """Remember the hash of the file at `path`, and whether it is the published one."""
+        try:
+            entry = _entry(path, md5, verified, sha256)
+            with _writing:
+                entries = self._load()
+                if entries.get(name) == entry:
+                    return
+                entries[name] = entry
+                text = json.dumps({key: entries[key]._asdict() for key in sorted(entries)}, indent=2)
+                write_atomic(self.path, text.encode())
+        except OSError:
+            return  # a read-only or full folder: the file will be hashed again, nothing else is lost
+
+
+def _entry(path: Path, md5: str, verified: bool, sha256: str | None) -> Entry:
+    stat = path.stat()
+    return Entry(md5, stat.st_size, stat.st_mtime_ns, stat.st_ino, verified, sha256)
+
+
+class Verdict(NamedTuple):
+    """What a file turned out to be; `why` says expected and got, `md5` is the actual one if it was hashed."""
+
+    name: str
+    state: State
+    why: str
+    md5: str | None
+    path: Path
+
+
+def check(resource: Resource, folder: Path, *, verify: bool = True, progress: Progress | None = None) -> Verdict:
+    """Judge one file of a download folder; hashes it only if it changed since the last time.
+
+    A file without any published hash is "wrong" unless `verify` is False. A file that is too short is hashed
+    only if `verify` is False: whoever accepts it needs to know its MD5.
+    """
+    path = folder / resource.name
+
+    def verdict(state: State, why: str, md5: str | None = None) -> Verdict:
+        return Verdict(resource.name, state, why, md5, path)
+
+    if not path.exists():
+        beside = sorted(folder.iterdir()) if folder.is_dir() else []
+        parts = [other for other in beside if other.name.startswith(f"{resource.name}.part")]
+        if parts:
+            return verdict("partial", f"only {parts[0].name} is there ({parts[0].stat().st_size:,} bytes)")
+        return verdict("missing", f"expected {path}")
+    if not path.is_file():
+        return verdict("wrong", "expected a file, got a folder or device")
+    size = path.stat().st_size
+    short = resource.size is not None and size < resource.size
+    if short and verify:
+        return verdict("partial", f"size in bytes: expected {resource.size}, got {size}")
+
+    ledger = Ledger(folder)
+    entry = ledger.fresh(resource.name, path)
+    if entry and (entry.sha256 or not resource.sha256):
+        digest = Digest(entry.size, entry.md5, entry.sha256)
+    else:
+        digest = digest_file(path, progress, sha256=bool(resource.sha256))
+    why = mismatch(resource, digest)
+    if not (why and verify):  # a file about to be set aside must not become this name's record
+        ledger.record(resource.name, path, digest.md5, not why, digest.sha256)
+    if why and not (why == NO_HASH and not verify):
+        return verdict("partial" if short else "wrong", why, digest.md5)
+    return verdict("ok", why, digest.md5)
+
+
+def require(
+    resources: Iterable[Resource],
+    folder: Path,
+    *,
+    verify: bool = True,
+    warn: Callable[[str], None],
+    progress: Progress | None = None,
+) -> dict[str, str]:
+    """Return {file name: actual MD5} of all files that are not optional, or raise.
+
+    Raises
+    ------
+    HashMismatchError
+        A file is not the published one; it has been set aside as ``.bad``.
+    ManualDownloadError, NotFoundError
+        Files are missing or shorter than published.
+    """
+    pairs = [(resource, check(resource, folder, verify=verify, progress=progress)) for resource in resources]
+    for resource, verdict in pairs:
+        if resource.optional and verdict.state in ("partial", "wrong") and verdict.why != NO_HASH:
+            warn(f"{verdict.path}: {verdict.why} (an optional file, not used)")
+    needed = [(resource, verdict) for resource, verdict in pairs if not resource.optional]
+    wrong = [verdict for _, verdict in needed if verdict.state == "wrong" and (verify or not verdict.md5)]
+    if wrong:
+        raise _set_aside(wrong)
+    absent = [(resource, verdict) for resource, verdict in needed if verdict.md5 is None]
+    if absent:
+        raise _absent(absent, folder)
+    for _, verdict in needed:
+        if verdict.why:
+            warn(f"{verdict.path} is used without verification: {verdict.why}")
+    return {verdict.name: verdict.md5 for _, verdict in needed if verdict.md5}
+
+
+def _set_aside(verdicts: list[Verdict]) -> HashMismatchError:
+    told = []
+    for verdict in verdicts:
+        text = f"{verdict.path}: {verdict.why}"
+        if verdict.why == NO_HASH:  # nothing says that it is bad
+            told.append(f"{text}, its MD5 is {verdict.md5}")
+            continue
+        if verdict.md5:
+            with verdict.path.open("rb") as file:
+                text += ", it is an HTML page" if is_html(file.read(64)) else ""
+            text += f", it has {verdict.path.stat().st_size:,} bytes"
+        try:
+            told.append(f"{text}, set aside as {set_aside(verdict.path).name}")
+        except OSError as error:
+            told.append(f"{text}, could not be set aside: {error.strerror}")
+    if all(verdict.why == NO_HASH for verdict in verdicts):
+        return HashMismatchError("; ".join(told), hint="pass --no-verify to use it as it is")
+    hint = "download it again; if you trust it as it is, rename it back and pass --no-verify"
+    return HashMismatchError("; ".join(told), hint=hint)
+
+
+def _absent(pairs: list[tuple[Resource, Verdict]], folder: Path) -> NotFoundError:
+    told = [f"{resource.describe()}: {verdict.state}, {verdict.why}" for resource, verdict in pairs]
+    message = f"{len(pairs)} file(s) not in {folder}: {'; '.join(told)}"
+    bad = [resource.name for resource, _ in pairs if (folder / f"{resource.name}.bad").exists()]
+    if bad:
+        hint = f"{bad[0]}.bad lies there: if you trust it, rename it back and pass --no-verify"
+    else:
+        pages = dict.fromkeys(resource.page for resource, _ in pairs if resource.page)
+        hint = f"get it from {', '.join(pages) or 'its source'} and put it there, or run dvsprep adopt on it"
+    manual = any(not resource.urls for resource, _ in pairs)
+    return (ManualDownloadError if manual else NotFoundError)(message, hint=hint)
