@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any, Literal, overload
 
+import numpy as np
+
 from dvsprep import events as ev
 from dvsprep.cache import EventCache, FrameCache, open_cache
-from dvsprep.errors import UsageError
+from dvsprep.errors import NotFoundError, UsageError
 from dvsprep.pipeline import Job, Options
-from dvsprep.types import FrameSource, FrameSpec
+from dvsprep.types import FrameSpec
 
 
 @overload
@@ -31,17 +33,29 @@ def open(path: str | os.PathLike[str], *, events: bool = False) -> FrameCache | 
     ----------
     path : path-like
     events : bool
-        Insist on an event cache.
+        Insist on events: of a frame cache, those it was made from are opened; sample i is the same in both.
 
     Raises
     ------
     NotFoundError, NotACacheError
     """
     cache = open_cache(path)
-    if events and cache.kind != "events":
+    return _events_of(cache) if events and isinstance(cache, FrameCache) else cache
+
+
+def _events_of(frames: FrameCache) -> EventCache:
+    """Open the event cache that a frame cache was made from; sample i is the same in both."""
+    where = frames.path.resolve().parents[1] / "events" / str(frames.provenance.get("events"))
+    if not where.is_file():
+        raise NotFoundError(
+            f"{frames.path}: the event cache it was made from is not at {where}",
+            hint=f"`dvsprep events {frames.dataset}` makes it and prints its path",
+        )
+    cache = EventCache(where)
+    if not np.array_equal(cache.ids, frames.ids):
         raise UsageError(
-            f"{path}: a cache of {cache.kind}",
-            hint="`dvsprep events NAME` prints the paths of the event caches",
+            f"{frames.path}: holds a part of {where}, so its samples are not numbered alike",
+            hint="open the event cache itself and look samples up by their ids",
         )
     return cache
 
@@ -63,8 +77,8 @@ def frames(
     jobs: int | None = None,
     codec: str = "deflate",
     verify: bool = True,
-) -> dict[str, FrameSource]:
-    """Build whatever is missing of a dataset's frame caches and open them: ``{split: FrameSource}``.
+) -> dict[str, FrameCache]:
+    """Build whatever is missing of a dataset's frame caches and open them: ``{split: FrameCache}``, each a FrameSource.
 
     Parameters
     ----------

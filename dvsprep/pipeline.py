@@ -204,6 +204,8 @@ class Job:
                 pending.append(resource.name)
         if pending:
             return "missing", f"not verified yet: {', '.join(pending)}"
+        if accepted := self.unverified():
+            return "done", f"accepted without verification: {', '.join(accepted)}"
         return "done", "every MD5 was checked, and no file has changed since"
 
     def _plan_extract(self) -> tuple[State, str]:

@@ -34,7 +34,7 @@ GESTURES = (
     "air_guitar",
     "other_gestures",
 )
-CYCLES = (4.2, 2.8, 2.8, 1.25, 1.25, 1.25, 1.25, 2.5, 2.2, 4.4, 0.8)  # of the motion in one row, by class
+CYCLES = (4.2, 2.5, 2.5, 1.5, 1.5, 1.5, 1.5, 2.5, 2.2, 4.4, 0.75)  # of the motion in one row, by class
 ROW_CLASSES = (1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11)  # as in the real set: arm roll is done twice
 TRAIN = (
     (1, "fluorescent"),
@@ -80,14 +80,14 @@ def make_user(rng: np.random.Generator) -> User:
     # Sum of three uniforms: close enough to a normal, and the same bits under every NumPy.
     spread = (rng.random((2, SIZE, SIZE, 3)).sum(axis=3) - 1.5) * 2
     # OFF is a little less sensitive than ON, as in real sensors.
-    threshold = np.round((np.array([0.53, 0.56])[:, None, None] + 0.04 * spread) * LOG_UNIT).astype(np.int64)
+    threshold = np.round((np.array([0.6, 0.63])[:, None, None] + 0.04 * spread) * LOG_UNIT).astype(np.int64)
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     slope = rng.uniform(-1.2, [1.2, 0])
     backdrop = 620 + rng.uniform(-60, 60) + slope[0] * (x - 64) + slope[1] * (y - 64)
     return User(
         scale=rng.uniform(0.93, 1.05),
         speed=rng.uniform(0.85, 1.15),
-        centre=np.array([64, 66]) + rng.uniform(-3, 3, 2),
+        centre=np.array([64, 66]) + rng.uniform(-2, 2, 2),
         hand=rng.uniform(2450, 3000),
         backdrop=backdrop + rng.uniform(-25, 25, (SIZE, SIZE)),
         on=threshold[0],
@@ -115,7 +115,7 @@ def hands(label: int, turns: np.ndarray, again: bool) -> tuple[np.ndarray, np.nd
 
     def circle(side: int, direction: int) -> np.ndarray:
         # From the top. y points down, so that +1 is clockwise in the image whichever arm does it.
-        return np.stack([side * 34 + direction * 19 * sin, -9 - 19 * cos], axis=1)
+        return np.stack([side * 34 + direction * 22 * sin, -9 - 22 * cos], axis=1)
 
     rest = {side: at(side, 22, 25) for side in (RIGHT, LEFT)}
     if label == 1:
@@ -151,7 +151,7 @@ def motion(
     if label == 11:
         cycles *= rng.uniform(0.9, 1.25)  # everybody has another idea of what "other" is
     # People do not keep an even pace: a slow modulation, too small to turn the motion back.
-    pace = rng.uniform(-0.04, 0.04) + 0.02 * wave(phase, rng.random())
+    pace = rng.uniform(-0.03, 0.03) + 0.02 * wave(phase, rng.random())
     right, left = hands(label, cycles * phase + pace, again)
     size = rng.uniform(0.93, 1.07)
     tremor = 0.5 * np.stack([wave(phase * f, rng.random()) for f in (2.3, 3.1, 2.7, 1.9)], axis=1)

@@ -226,11 +226,13 @@ def require(
 
 
 def _set_aside(verdicts: list[Verdict]) -> HashMismatchError:
-    told = []
+    told, kept = [], 0
     for verdict in verdicts:
         text = f"{verdict.path}: {verdict.why}"
-        if verdict.why == NO_HASH:  # nothing says that it is bad
-            told.append(f"{text}, its MD5 is {verdict.md5}")
+        accepted = Ledger(verdict.path.parent).fresh(verdict.name, verdict.path)
+        if verdict.why == NO_HASH or accepted:  # nothing says that it is bad, or somebody said that it is good
+            told.append(f"{text}, its MD5 is {verdict.md5}" if not accepted else f"{text} (accepted before)")
+            kept += 1
             continue
         if verdict.md5:
             with verdict.path.open("rb") as file:
@@ -240,7 +242,7 @@ def _set_aside(verdicts: list[Verdict]) -> HashMismatchError:
             told.append(f"{text}, set aside as {set_aside(verdict.path).name}")
         except OSError as error:
             told.append(f"{text}, could not be set aside: {error.strerror}")
-    if all(verdict.why == NO_HASH for verdict in verdicts):
+    if kept == len(verdicts):
         return HashMismatchError("; ".join(told), hint="pass --no-verify to use it as it is")
     hint = "download it again; if you trust it as it is, rename it back and pass --no-verify"
     return HashMismatchError("; ".join(told), hint=hint)
