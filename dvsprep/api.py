@@ -72,7 +72,7 @@ def frames(
     params: dict[str, Any] | None = None,
     instances: ev.Instances = "rows",
     policy: ev.Policy | None = None,
-    split: str | float | None = None,
+    split: str | float | os.PathLike[str] | None = None,
     seed: int = 0,
     jobs: int | None = None,
     codec: str = "deflate",
@@ -90,8 +90,9 @@ def frames(
         The FrameSpec; ``split_by`` may be left out where ``duration`` or ``plugin`` says it.
     instances : {"rows", "first", "merged"}
         Which label rows make a sample.
-    split : str or float, optional
-        For sets without an official split: the training part, or a published split's name.
+    split : str, float or path-like, optional
+        For sets without an official split: the training part, or a published split's name. For all: a file that
+        ``dvsprep split`` made.
     verify : bool
         False accepts files of another MD5 than the published one; the caches remember it.
     """

@@ -11,9 +11,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from dvsprep.errors import BackendError, UsageError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,6 +60,11 @@ def run(
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+        except BrokenExecutor as error:
+            raise BackendError(
+                "a worker process ended before its work was done",
+                hint="often memory ran out, and --jobs 1 needs less; or a plugin crashes Python",
+            ) from error
         finally:
             for future in pending:
                 future.cancel()
@@ -74,9 +81,15 @@ def _pool(executor: Kind, jobs: int) -> Iterator[Executor]:
         # Never fork: Numba's and HDF5's threads and locks do not survive it.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=context, initializer=_quiet_worker, initargs=(os.getpid(),)) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                # Leaving the pool waits for what its workers have begun; a user's function may take minutes.
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+                raise
     else:
-        raise ValueError(f"executor is {executor!r}, expected serial, threads, processes or an Executor")
+        raise UsageError(f"executor is {executor!r}, expected serial, threads, processes or an Executor")
 
 
 def _quiet_worker(parent: int) -> None:

@@ -9,29 +9,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from dvsprep import datasets, events, raw
+from dvsprep import raw
 from dvsprep.datasets import splits
-from dvsprep.errors import IntegrityError, ManualDownloadError, UsageError
-from dvsprep.types import FrameSpec, digest
+from dvsprep.errors import IntegrityError, ManualDownloadError, NotFoundError
+from dvsprep.types import FrameSpec
+from dvsprep.workspace import ARCHIVES, Options, Workspace, default_root
 
 if TYPE_CHECKING:
     from dvsprep.cache import EventCache, Header
 
 State = Literal["missing", "partial", "stale", "done"]
 Say = Callable[[str], None]
+__all__ = ["STAGES", "Job", "Options", "Stage", "default_root"]
 STAGES = ("fetch", "verify", "extract", "events", "frames")
-
-
-def default_root() -> Path:
-    """Return $DVSPREP_ROOT, else the user's cache folder of this platform."""
-    import platformdirs
-
-    return Path(os.environ.get("DVSPREP_ROOT") or platformdirs.user_cache_dir("dvsprep"))
 
 
 class Stage(NamedTuple):
@@ -42,35 +35,13 @@ class Stage(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to build; ``jobs``, ``codec`` and ``verify`` never change a number in a cache."""
-
-    instances: events.Instances = "rows"
-    policy: events.Policy = field(default_factory=events.Policy)
-    split: str | float | None = None
-    seed: int = 0
-    jobs: int | None = None
-    codec: str = "deflate"
-    verify: bool = True
-
-    def __post_init__(self) -> None:
-        if self.instances not in ("rows", "first", "merged"):
-            raise UsageError(f"instances is {self.instances!r}, expected rows, first or merged")
-        if self.jobs is not None and self.jobs < 1:
-            raise UsageError(f"jobs is {self.jobs}, expected at least 1")
-
-
-class Job:
+class Job(Workspace):
     """One dataset below one root, on its way to an event cache or, with a spec, to a frame cache.
 
     Parameters
     ----------
-    name : str
-        A dataset.
-    root : path-like, optional
-        Holds ``<name>/{download,extract,events,frames}``.
-    spec : FrameSpec, optional
+    name, root, spec, options
+        As of a Workspace.
     say : callable
         Told one line at a time what happens.
     """
@@ -83,87 +54,8 @@ class Job:
         options: Options | None = None,
         say: Say = lambda _: None,
     ) -> None:
-        self.dataset = datasets.get(name)
-        self.root = Path(root) if root is not None else default_root()
-        self.folder = self.root / self.dataset.name
-        self.download = self.folder / "download"
-        self.spec, self.options, self.say = spec, options or Options(), say
-        self.split = splits.policy(self.dataset, self.options.split, self.options.seed)
-        if self.options.instances != "rows" and not self.dataset.has_instances:
-            raise UsageError(f"{self.dataset.name} has one sample a recording; --instances has no meaning for it")
-        from dvsprep.cache import codec
-
-        codec.get(self.options.codec)
-
-    # -- what identifies the results --
-
-    def files(self) -> dict[str, str | None]:
-        """Return the MD5 of every archive: the published one, or with ``verify=False`` that of the file at hand."""
-        ledger = raw.Ledger(self.download)
-        md5s: dict[str, str | None] = {}
-        for resource in self.dataset.archives:
-            entry = None if self.options.verify else ledger.get(resource.name)
-            md5s[resource.name] = entry.md5 if entry else resource.md5
-        return md5s
-
-    def unverified(self) -> list[str]:
-        """Return the archives whose MD5 is not the published one."""
-        files = self.files()
-        return [r.name for r in self.dataset.archives if files[r.name] is None or files[r.name] != r.md5]
-
-    def events_identity(self) -> dict[str, Any]:
-        """Return everything that decides the numbers of the event caches."""
-        identity: dict[str, Any] = {
-            "kind": "events",
-            "schema": 1,
-            "dataset": self.dataset.name,
-            "files": self.files(),
-            "reader": {self.dataset.format: events.READERS[self.dataset.format][1]},
-            "policy": self.options.policy.to_dict(),
-        }
-        return identity | ({"instances": self.options.instances} if self.dataset.has_instances else {})
-
-    @cached_property
-    def integrator(self) -> dict[str, Any]:
-        """The integrator's own identity; loading a plugin twice is a waste."""
-        from dvsprep.integrate import identity
-
-        assert self.spec is not None
-        return identity(self.spec)
-
-    def frames_identity(self) -> dict[str, Any]:
-        """Return everything that decides the numbers of the frame caches."""
-        assert self.spec is not None
-        spec = self.spec.to_dict()
-        spec.pop("plugin", None)  # where a function lies does not change what it returns
-        return {
-            "kind": "frames",
-            "schema": 1,
-            "events": self.events_identity(),
-            "spec": spec,
-            "integrator": self.integrator,
-            "split": self.split,
-        }
-
-    def events_paths(self) -> dict[str, Path]:
-        """Return where the event cache of each official split lies or will lie."""
-        identity = self.events_identity()
-        name = f"{identity.get('instances', 'events')}-{digest(identity)[:8]}"
-        return {split: self.folder / "events" / f"{name}.{split}.h5" for split in self.dataset.splits}
-
-    def frames_paths(self) -> dict[str, Path]:
-        """Return where the frame cache of each split lies or will lie."""
-        assert self.spec is not None
-        name = f"{self.spec.describe()}-{digest(self.frames_identity())[:8]}"
-        parts = ("train", "test") if self.split else self.dataset.splits
-        return {split: self.folder / "frames" / f"{name}.{split}.h5" for split in parts}
-
-    def trees(self) -> dict[str, Path]:
-        """Return the folder each archive is extracted to, named after its content."""
-        return {
-            name: self.folder / "extract" / f"{name.split('.')[0]}-{(md5 or 'unknown')[:8]}"
-            for name, md5 in self.files().items()
-        }
+        super().__init__(name, root, spec, options)
+        self.say = say
 
     # -- plan --
 
@@ -183,39 +75,51 @@ class Job:
     def _all_there(self, paths: dict[str, Path]) -> bool:
         return all(path.exists() for path in paths.values())
 
+    def _pending(self) -> list[raw.Resource]:
+        """Return the files that no complete extracted folder stands for."""
+        trees = self.trees()
+        return [r for r in self.archives if not trees[r.name].is_dir()]
+
     def _plan_fetch(self) -> tuple[State, str]:
-        lacking = [r.name for r in self.dataset.archives if not (self.download / r.name).is_file()]
-        if self._all_there(self.trees()):
+        if self.dataset.imported:
+            return "done", "not needed: the recordings were imported"
+        pending = self._pending()
+        if not pending:
             return "done", "not needed: the archives are extracted"
+        lacking = [r.name for r in pending if not (self.download / r.name).is_file()]
         if not lacking:
-            return "done", f"{len(self.dataset.archives)} file(s) in {self.download}"
-        state: State = "missing" if len(lacking) == len(self.dataset.archives) else "partial"
+            return "done", f"{len(pending)} file(s) in {self.download}"
+        state: State = "missing" if len(lacking) == len(self.archives) else "partial"
         return state, f"not in {self.download}: {', '.join(lacking)}"
 
     def _plan_verify(self) -> tuple[State, str]:
-        if self._all_there(self.trees()):
+        pending = self._pending()
+        if self.dataset.imported or not pending:
             return "done", "not needed: the archives are extracted"
         ledger = raw.Ledger(self.download)
-        pending = []
-        for resource in self.dataset.archives:
+        unsure = []
+        for resource in pending:
             path = self.download / resource.name
             entry = ledger.fresh(resource.name, path) if path.is_file() else None
             if entry is None or not (entry.verified or not self.options.verify):
-                pending.append(resource.name)
-        if pending:
-            return "missing", f"not verified yet: {', '.join(pending)}"
+                unsure.append(resource.name)
+        if unsure:
+            return "missing", f"not verified yet: {', '.join(unsure)}"
         if accepted := self.unverified():
             return "done", f"accepted without verification: {', '.join(accepted)}"
         return "done", "every MD5 was checked, and no file has changed since"
 
     def _plan_extract(self) -> tuple[State, str]:
-        lacking = [name for name, tree in self.trees().items() if not tree.is_dir()]
-        if not lacking:
+        lacking = [r.name for r in self._pending() if r.name.endswith(ARCHIVES)]
+        if self.dataset.imported or not lacking:
             return "done", f"in {self.folder / 'extract'}"
         return ("missing" if len(lacking) == len(self.trees()) else "partial"), f"not extracted: {', '.join(lacking)}"
 
     def _plan_events(self) -> tuple[State, str]:
-        return self._plan_caches(self.events_paths())
+        state, why = self._plan_caches(self.events_paths())
+        if self.dataset.imported and state != "done":
+            raise NotFoundError(f"{self.dataset.name}: {why}", hint="import the recordings again: `dvsprep import`")
+        return state, why
 
     def _plan_frames(self) -> tuple[State, str]:
         return self._plan_caches(self.frames_paths())
@@ -254,38 +158,42 @@ class Job:
         self.fetch()
 
     def fetch(self) -> list[Path]:
-        """Fetch every archive that is not in the download folder.
+        """Fetch every file that is not in the download folder.
 
         Raises
         ------
         ManualDownloadError
             When a person has to: the message says what, where from, where to and what to run then.
         """
-        self._make(self.download)
-        lacking = [r for r in self.dataset.archives if not (self.download / r.name).is_file()]
-        if by_hand := [r for r in lacking if not r.urls]:
-            raise ManualDownloadError(
-                raw.manual_instructions(
-                    self.dataset.title, by_hand, self.download, f"dvsprep verify {self.dataset.name}"
-                )
-            )
-        for resource in lacking:
-            raw.fetch(resource, self.download, verify=self.options.verify, warn=self.say)
-        return [self.download / r.name for r in self.dataset.archives]
+        lacking = [r for r in self.archives if not (self.download / r.name).is_file()]
+        mirrors = self.options.network.mirrors
+        if by_hand := [r for r in lacking if not raw.sources(r, self.dataset.name, mirrors)]:
+            then = f"dvsprep verify {self.dataset.name}"
+            raise ManualDownloadError(raw.manual_instructions(self.dataset.title, by_hand, self.download, then))
+        raw.fetch_all(
+            lacking,
+            self.download,
+            dataset=self.dataset.name,
+            network=self.options.network,
+            verify=self.options.verify,
+            warn=self.say,
+        )
+        return [self.download / r.name for r in self.archives]
 
     def _do_verify(self) -> None:
-        raw.require(self.dataset.resources, self.download, verify=self.options.verify, warn=self.say)
+        side_files = [r for r in self.dataset.resources if r.optional]
+        raw.require([*self.archives, *side_files], self.download, verify=self.options.verify, warn=self.say)
 
     def _do_extract(self) -> None:
-        self._make(self.folder / "extract")
         for name, tree in self.trees().items():
-            if not tree.is_dir():
-                raw.extract(self.download / name, tree)
+            if name.endswith(ARCHIVES) and not tree.is_dir():
+                raw.extract(self.download / name, tree, nested=self.dataset.nested)
 
     def _do_events(self) -> None:
         from dvsprep import cache
 
         recordings = self.dataset.layout(self.trees(), self.dataset, self.options.instances)
+        classes = self.dataset.class_names(self.trees()) if self.dataset.class_names else self.dataset.classes
         provenance = self._provenance()
         mended: dict[str, int] = {}
 
@@ -297,7 +205,8 @@ class Job:
             here = [r for r in recordings if r.split == split]
             samples = [sample for recording in here for sample in recording.samples]
             self._check_counts(split, len(samples))
-            header = self._header("events", split, [s.id for s in samples], [s.label for s in samples], provenance)
+            ids, labels = [s.id for s in samples], [s.label for s in samples]
+            header = self._header("events", split, ids, labels, provenance, classes)
             with self._bar(f"events {split}", len(samples)) as progress:
                 cache.events_cache(
                     path, header, here, self.options.policy,
@@ -322,7 +231,7 @@ class Job:
             source, indices = self._part(sources, split)
             ids, labels = [str(source.ids[i]) for i in indices], [int(source.labels[i]) for i in indices]
             provenance = source.provenance | {"events": source.path.name, "split": self.split}
-            header = self._header("frames", split, ids, labels, provenance)
+            header = self._header("frames", split, ids, labels, provenance, source.classes)
             with self._bar(f"frames {split}", len(indices)) as progress:
                 cache.frames_cache(
                     path, header, source, self.spec, indices,
@@ -330,10 +239,13 @@ class Job:
                 )  # fmt: skip
 
     def _part(self, sources: dict[str, EventCache], split: str) -> tuple[EventCache, Sequence[int]]:
-        if self.split is None:
+        if self.split is None or (split != "train" and split in sources):
             return sources[split], range(len(sources[split]))
-        whole = sources["all"]
-        return whole, splits.assign(self.dataset, self.split, list(whole.ids), whole.labels.tolist())[split]
+        whole = sources["all" if "all" in sources else "train"]
+        ids, labels = whole.ids.tolist(), whole.labels.tolist()
+        if self.split_file:
+            return whole, self.split_file.sides(ids)[split]
+        return whole, splits.assign(self.dataset, self.split, ids, labels)[split]
 
     def _header(
         self,
@@ -342,6 +254,7 @@ class Job:
         ids: list[str],
         labels: list[int],
         provenance: dict[str, Any],
+        classes: Sequence[str],
     ) -> Header:
         from dvsprep import cache
 
@@ -350,12 +263,13 @@ class Job:
             dataset=self.dataset.name,
             split=split,
             sensor=self.dataset.sensor,
-            classes=tuple(self.dataset.classes),
+            classes=tuple(classes),
             ids=ids,
             labels=labels,
             identity=self.events_identity() if kind == "events" else self.frames_identity(),
             spec=self.spec.to_dict() if self.spec and kind == "frames" else {},
             provenance=provenance,
+            channels=self.dataset.channels,
             codec=self.options.codec,
         )
 
@@ -374,9 +288,6 @@ class Job:
 
     def _bar(self, what: str, total: int) -> Any:
         return _Bar(what, total)
-
-    def _make(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
 
     # -- results --
 

@@ -76,6 +76,10 @@ class FrameSpec:
             raise UsageError(f"tail {self.tail} goes with split by duration only")
         if self.params and self.split_by != "plugin":
             raise UsageError("parameters go with a plugin only")
+        try:
+            canonical_json(dict(self.params))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"parameters of a plugin are JSON values: {error}") from None
         # NumPy integers are welcome, but the canonical JSON must not depend on them.
         for name in ("T", "duration"):
             if getattr(self, name) is not None:

@@ -80,7 +80,7 @@ def make_user(rng: np.random.Generator) -> User:
     # Sum of three uniforms: close enough to a normal, and the same bits under every NumPy.
     spread = (rng.random((2, SIZE, SIZE, 3)).sum(axis=3) - 1.5) * 2
     # OFF is a little less sensitive than ON, as in real sensors.
-    threshold = np.round((np.array([0.6, 0.63])[:, None, None] + 0.04 * spread) * LOG_UNIT).astype(np.int64)
+    threshold = np.round((np.array([0.56, 0.59])[:, None, None] + 0.04 * spread) * LOG_UNIT).astype(np.int64)
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     slope = rng.uniform(-1.2, [1.2, 0])
     backdrop = 620 + rng.uniform(-60, 60) + slope[0] * (x - 64) + slope[1] * (y - 64)
@@ -115,7 +115,7 @@ def hands(label: int, turns: np.ndarray, again: bool) -> tuple[np.ndarray, np.nd
 
     def circle(side: int, direction: int) -> np.ndarray:
         # From the top. y points down, so that +1 is clockwise in the image whichever arm does it.
-        return np.stack([side * 34 + direction * 22 * sin, -9 - 22 * cos], axis=1)
+        return np.stack([side * 34 + direction * 21 * sin, -9 - 21 * cos], axis=1)
 
     rest = {side: at(side, 22, 25) for side in (RIGHT, LEFT)}
     if label == 1:
@@ -142,9 +142,7 @@ def hands(label: int, turns: np.ndarray, again: bool) -> tuple[np.ndarray, np.nd
     return up * [-1, 1], up
 
 
-def motion(
-    label: int, again: bool, steps: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def motion(label: int, again: bool, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Move for one row, as one person does it once: right and left hand, sway of the body, each (S, 2)."""
     phase = np.arange(steps) / steps
     cycles = CYCLES[label - 1] * rng.uniform(0.94, 1.06)

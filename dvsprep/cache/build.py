@@ -103,13 +103,15 @@ def _recording_tasks(
 def pack_recordings(task: RecordingTask) -> tuple[list[Packed], dict[str, dict[str, int]]]:
     """Decode, cut and pack a task's recordings."""
     codec = codecs.get(task.codec)
-    packed, notes = [], {}
+    packed: list[Packed] = []
+    notes: dict[str, dict[str, int]] = {}
     for recording, indices in task.recordings:
-        decoded = ev.read(recording, task.sensor, task.policy)
-        if decoded.notes:
-            notes[str(recording.path)] = decoded.notes
-        for index, (_, events) in zip(indices, ev.cut(decoded.events, recording), strict=True):
+        mended: dict[str, int] = {}
+        samples = ev.samples_of(recording, task.sensor, task.policy, mended)
+        for index, (_, events) in zip(indices, samples, strict=True):
             packed.append(pack_events(index, events, task.chunk, codec))
+        if mended:
+            notes[str(recording.path)] = mended
     return packed, notes
 
 
@@ -191,7 +193,7 @@ def _frame_tasks(
 def pack_frames(task: FrameTask) -> list[Packed]:
     """Integrate and pack a task's samples."""
     codec = codecs.get(task.codec)
-    to_frames = integrate.integrator(task.spec, *task.source.sensor)
+    to_frames = integrate.integrator(task.spec, *task.source.sensor, task.source.channels)
     varies = task.spec.split_by == "duration"
     packed = []
     for i, index in task.samples:

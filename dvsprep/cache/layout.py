@@ -41,6 +41,7 @@ class Header:
     identity: dict[str, Any]
     spec: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    channels: int = 2
     codec: str = codecs.DEFAULT
 
     @property

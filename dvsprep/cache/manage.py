@@ -26,7 +26,7 @@ def describe(cache: FrameCache | EventCache) -> dict[str, Any]:
     """Return what ``dvsprep info`` shows; no frame is read."""
     counts = np.bincount(cache.labels, minlength=len(cache.classes))
     n_events, lasts = cache.small("n_events"), cache.small("t_end") - cache.small("t_start")
-    columns = {name: cache.column(name) for name in (("frames",) if cache.kind == "frames" else ("dt", "x", "y", "p"))}
+    columns = {name: cache.column(name) for name in cache.columns}
     return {
         "path": str(cache.path),
         "kind": cache.kind,
@@ -79,10 +79,9 @@ def describe_sample(cache: Cache, i: int) -> dict[str, Any]:
 
 def packed_samples(cache: Cache, indices: Sequence[int]) -> Iterator[Packed]:
     """Yield samples as they are stored, numbered from 0."""
-    names = ("frames",) if cache.kind == "frames" else ("dt", "x", "y", "p")
     for index, i in enumerate(indices):
         blocks: dict[str, Block] = {}
-        for name in names:
+        for name in cache.columns:
             blocks[name] = cache.block(name, cache.index(i))
         facts = {name: int(cache.small(name)[i]) for name in ("n_events", "t_start", "t_end")}
         yield Packed(index, facts, blocks)
@@ -96,7 +95,7 @@ def damaged(cache: Cache, progress: Callable[[int], None] = lambda _: None) -> l
         try:
             (sample,) = packed_samples(cache, [i])
             intact = sample.crc32 == checksums[i]
-        except (IntegrityError, OSError):
+        except IntegrityError:
             intact = False
         if not intact:
             bad.append(str(cache.ids[i]))
@@ -119,6 +118,7 @@ def copy_samples(cache: FrameCache | EventCache, indices: Sequence[int], target:
         identity={"kind": cache.kind, "part_of": cache.key, "ids": ids},
         spec=cache.spec.to_dict() if isinstance(cache, FrameCache) else {},
         provenance=cache.provenance | {"part_of": cache.key},
+        channels=cache.channels,
         codec=cache.codec if cache.codec in codecs.CODECS else codecs.DEFAULT,
     )
     return replace_cache(target, header, packed_samples(cache, indices))

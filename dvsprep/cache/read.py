@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +20,15 @@ from numpy.typing import NDArray
 
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
-from dvsprep.errors import IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
+from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import integrator, widen
 from dvsprep.types import Array, Events, FrameSpec
 
 
 def open_file(path: Path) -> h5py.File:
     """Open an HDF5 file for reading; the one place that does, because a process may not mix locking modes."""
+    if path.is_dir():
+        raise NotACacheError(f"{path}: a folder, not a cache", hint="name the .h5 file in it")
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file", hint="`dvsprep frames NAME` makes a cache and prints its path")
     try:
@@ -34,6 +37,19 @@ def open_file(path: Path) -> h5py.File:
         raise
     except OSError as error:
         raise NotACacheError(f"{path}: no HDF5 file, or a truncated one: {error}") from None
+
+
+@contextmanager
+def sound(path: Path, what: str) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file, which is nearly anything, into one error that names the file."""
+    try:
+        yield
+    except (DvsprepError, PermissionError):
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{path}: {what} cannot be read: {error}", hint="the file is damaged: delete it and build it again"
+        ) from error
 
 
 class Column(NamedTuple):
@@ -64,8 +80,12 @@ class Cache:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._pid = -1
-        self._handle: h5py.File | None = None
+        self._handles: dict[int, h5py.File] = {}
+        self._small: dict[str, Array] = {}
+        with sound(self.path, "the head"):
+            self._read_head()
+
+    def _read_head(self) -> None:
         attrs = self._file.attrs
         if attrs.get("format") != MAGIC:
             raise NotACacheError(f"{self.path}: an HDF5 file, but no cache of dvsprep")
@@ -78,23 +98,23 @@ class Cache:
             raise UsageError(f"{self.path}: a cache of {attrs['kind']}, expected one of {self.kind}")
         self.dataset, self.split, self.key = str(attrs["dataset"]), str(attrs["split"]), str(attrs["key"])
         self.codec = str(attrs["codec"])
+        self.channels = int(attrs["channels"])
         self.sensor = (int(attrs["sensor"][0]), int(attrs["sensor"][1]))
         self.identity: dict[str, Any] = json.loads(attrs["identity"])
         self.provenance: dict[str, Any] = json.loads(attrs["provenance"])
         self._spec: dict[str, Any] = json.loads(attrs["spec"])
         self.classes: Sequence[str] = tuple(c.decode() for c in self._file["classes"][:])
         self.labels: NDArray[np.int64] = self._file["labels"][:]
-        self._small: dict[str, Array] = {}
 
     @property
     def _file(self) -> h5py.File:
-        if self._pid != os.getpid() or self._handle is None:
-            # After a fork the parent's handle is left alone: closing it here would act on shared HDF5 state.
-            self._handle, self._pid = open_file(self.path), os.getpid()
-        return self._handle
+        # By process: after a fork the parent's handle is left alone, closing it would act on shared HDF5 state. Threads
+        # that come first together all open the file, and one handle wins before any is used.
+        pid = os.getpid()
+        return self._handles.get(pid) or self._handles.setdefault(pid, open_file(self.path))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handle": None, "_pid": -1, "_small": {}}
+        return self.__dict__ | {"_handles": {}, "_small": {}}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -105,8 +125,9 @@ class Cache:
     def small(self, name: str) -> Array:
         """Return a dataset of one value a sample: ids, n_events, t_start, t_end, crc32, offsets or rows."""
         if name not in self._small:
-            values = self._file[name][:]
-            self._small[name] = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+            with sound(self.path, name):
+                values = self._file[name][:]
+                self._small[name] = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
         return self._small[name]
 
     @property
@@ -121,6 +142,12 @@ class Cache:
             raise IndexError(f"{self.path}: sample {i} of {len(self)}")
         return i % len(self)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the chunked datasets; a cache without samples has none."""
+        names = ("frames",) if self.kind == "frames" else ("dt", "x", "y", "p")
+        return tuple(name for name in names if name in self._file)
+
     def column(self, name: str) -> Column:
         """Return the facts of a chunked dataset."""
         dataset = self._file[name]
@@ -134,18 +161,24 @@ class Cache:
 
     def block(self, column: str, i: int) -> Block:
         """Return sample i's part of a column as it is stored."""
-        dataset = self._file[column]
         start, count = self.run(i)
-        chunk = dataset.chunks[0] if dataset.chunks else 1
-        zeros = (0,) * (dataset.ndim - 1)
-        packed = [dataset.id.read_direct_chunk((at, *zeros))[1] for at in range(start, start + count, chunk)]
+        with sound(self.path, f"{column} of sample {i}"):
+            dataset = self._file[column]
+            chunk = dataset.chunks[0] if dataset.chunks else 1
+            zeros = (0,) * (dataset.ndim - 1)
+            starts = range(start, start + count, chunk) if dataset.size else ()
+            packed = [dataset.id.read_direct_chunk((at, *zeros))[1] for at in starts]
         return Block(dataset.dtype.str, dataset.shape[1:], count, chunk, packed)
 
     def rows(self, column: str, start: int, count: int) -> Array:
         """Return ``count`` rows of a column from ``start`` on, which begins a chunk."""
+        with sound(self.path, f"{column}, row {start}"):
+            return self._rows(column, start, count)
+
+    def _rows(self, column: str, start: int, count: int) -> Array:
         dataset = self._file[column]
         out = np.empty((count, *dataset.shape[1:]), dataset.dtype)
-        if count == 0:
+        if out.size == 0:
             return out
         codec = codecs.CODECS.get(self.codec)
         chunk = dataset.chunks[0]
@@ -247,7 +280,7 @@ class EventFrames:
     def __getitem__(self, index: int, /) -> tuple[Array, int]:
         i = self.events.index(index)
         if self._integrate is None:
-            self._integrate = integrator(self.spec, *self.sensor)
+            self._integrate = integrator(self.spec, *self.sensor, self.events.channels)
         events = self.events.compact(i)
         if self.jitter is not None:
             events = self.jitter(events)
@@ -270,7 +303,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     ------
     NotFoundError, NotACacheError
     """
-    with open_file(Path(path)) as file:
+    with open_file(Path(path)) as file, sound(Path(path), "the head"):
         if file.attrs.get("format") != MAGIC:
             raise NotACacheError(f"{path}: an HDF5 file, but no cache of dvsprep")
         return str(file.attrs["kind"])

@@ -17,7 +17,7 @@ from typing import Any
 from dvsprep.cache.codec import crc32
 from dvsprep.cache.layout import Block, Packed
 
-_FRAME = struct.Struct("<4sIIQI")  # magic, index, bytes of the JSON head, bytes of the chunks, crc32 of both
+_FRAME = struct.Struct("<4sIIQI")  # magic, index, bytes of the JSON head, bytes of the chunks, crc32 of all else
 _MAGIC = b"DVSr"
 
 
@@ -48,11 +48,13 @@ class Spool:
             self._file.truncate(0)
             self._file.write(self._tag)
             return len(self._tag)
-        end = len(self._tag)
+        end, size_now = len(self._tag), os.fstat(self._file.fileno()).st_size
         while len(frame := self._file.read(_FRAME.size)) == _FRAME.size:
             magic, index, head_size, size, checksum = _FRAME.unpack(frame)
-            body = self._file.read(head_size + size) if magic == _MAGIC else b""
-            if len(body) != head_size + size or crc32(body) != checksum:
+            if magic != _MAGIC or end + _FRAME.size + head_size + size > size_now:
+                break  # cut short, or what a file system leaves of blocks that never reached the disk
+            body = self._file.read(head_size + size)
+            if crc32(body, crc32(frame[:-4])) != checksum:
                 break
             self._remember(index, end, json.loads(body[:head_size]))
             end += _FRAME.size + len(body)
@@ -70,9 +72,10 @@ class Spool:
         head = {"facts": sample.facts | {"crc32": sample.crc32}, "blocks": blocks}
         head_bytes = json.dumps(head, separators=(",", ":")).encode()
         chunks = b"".join(chunk for block in sample.blocks.values() for chunk in block.packed)
-        checksum = crc32(chunks, crc32(head_bytes))
+        frame = _FRAME.pack(_MAGIC, sample.index, len(head_bytes), len(chunks), 0)[:-4]
+        checksum = crc32(chunks, crc32(head_bytes, crc32(frame)))
         at = self._file.tell()
-        self._file.write(_FRAME.pack(_MAGIC, sample.index, len(head_bytes), len(chunks), checksum))
+        self._file.write(frame + checksum.to_bytes(4, "little"))
         self._file.write(head_bytes)
         self._file.write(chunks)
         self._remember(sample.index, at, head)

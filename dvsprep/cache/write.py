@@ -84,7 +84,6 @@ def build(
         except BaseException:
             spool.close() if held else spool.discard()
             raise
-        spool.discard()
     return target
 
 
@@ -109,6 +108,7 @@ def publish(target: Path, header: Header, spool: Spool) -> None:
             _write(file, header, spool)
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
+        spool.discard()  # before the rename: behind a finished cache nobody would look for it again
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -159,6 +159,7 @@ def _write_head(file: h5py.File, header: Header) -> None:
         "dataset": header.dataset,
         "split": header.split,
         "sensor": np.array(header.sensor, np.int64),
+        "channels": header.channels,
         "codec": header.codec,
         "spec": canonical_json(header.spec),
         "identity": canonical_json(header.identity),
@@ -185,7 +186,8 @@ class Column:
         self.chunk = heads[0]["chunk"]
         rows = np.array([head["rows"] for head in heads], np.int64)
         shapes = {tuple(head["row_shape"]) for head in heads}
-        whole_samples = self.chunk == 1 and bool((rows == 1).all()) and header.kind == "frames"
+        # A row of four axes is a sample [T, C, H, W]; of three a frame, even where every sample has just one.
+        whole_samples = all(len(shape) == 4 for shape in shapes)
         # Only a plugin's frames can differ in T after the fact: then a row is a frame, not a sample.
         self.by_frame = whole_samples and len(shapes) > 1
         if self.by_frame:
@@ -203,7 +205,7 @@ class Column:
         """Create the dataset at its final size."""
         chunks = (self.chunk, *self.row_shape)
         shape = (int(self.starts[-1]), *self.row_shape)
-        if 0 in chunks or shape[0] == 0:
+        if 0 in chunks or shape[0] == 0:  # no frame or event in any sample: nothing to write
             file.create_dataset(self.name, shape, self.dtype)
             return
         self.dataset = file.create_dataset(
@@ -212,6 +214,8 @@ class Column:
 
     def write(self, i: int, block: Block) -> Block:
         """Write sample i's chunks as they are; return the block that was written."""
+        if 0 in self.row_shape:
+            return Block(self.dtype.str, self.row_shape, block.rows, self.chunk, [])
         if self.by_frame or np.dtype(block.dtype) != self.dtype:
             block = repack(block, self.dtype, self.codec, by_frame=self.by_frame)
         for k, chunk in enumerate(block.packed):

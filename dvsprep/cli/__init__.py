@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import errno
 import importlib
-import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from dvsprep.errors import DiskError, DvsprepError
+from dvsprep.cli.options import Failed, emit, say
+from dvsprep.errors import DiskError, DvsprepError, ManualDownloadError
 from dvsprep.version import __version__
 
 COMMANDS = {
@@ -23,6 +24,8 @@ COMMANDS = {
     "fetch": "Download a dataset's files, or say how a person gets them.",
     "verify": "Check the files in the download folder against their MD5s.",
     "adopt": "Take over files that were downloaded by hand.",
+    "bundle": "Pack verified files or caches for a machine without internet.",
+    "unbundle": "Unpack what `bundle` made.",
     "events": "Build a dataset's event caches.",
     "frames": "Build a dataset's frame caches, and every earlier stage that is missing.",
     "info": "Describe a cache.",
@@ -36,6 +39,8 @@ Exit codes:
   3 not found           7 stale or incomplete
   4 network             8 backend
   130 interrupted"""
+
+INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
@@ -76,32 +81,55 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and end with the exit code of design: one line on stderr, never a traceback."""
     arguments = sys.argv[1:] if argv is None else argv
-    signal.signal(signal.SIGTERM, _terminated)
     try:
-        cli.main(arguments, prog_name="dvsprep", standalone_mode=False)
+        # Not cli.main(): that answers Ctrl-C with an empty line, and a closed pipe with exit code 1.
+        with cli.make_context("dvsprep", list(arguments) or ["--help"]) as context:
+            cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail("interrupted; the same command goes on where this one stopped", 130, arguments)
+        return _fail("interrupted; the same command goes on where this one stopped", INTERRUPTED, arguments)
     except click.ClickException as error:
         return _fail(_usage(error), error.exit_code, arguments)
+    except Failed as failed:
+        why = failed.error
+        return _fail(why.message, why.exit_code, arguments, why.hint, failed.result)
     except DvsprepError as error:
-        return _fail(error.message, error.exit_code, arguments, error.hint)
+        several_lines = isinstance(error, ManualDownloadError)
+        return _fail(
+            error.message if several_lines else _one_line(error.message), error.exit_code, arguments, error.hint
+        )
     except BrokenPipeError:
-        # The reader of our stdout has gone (`| head`): not an error, but Python must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()  # its reader has gone (`| head`), which is not an error
         return 0
     except OSError as error:
         return _fail(_disk(error), DiskError.exit_code, arguments)
     except MemoryError:
         return _fail("out of memory; fewer workers need less: --jobs 1", DiskError.exit_code, arguments)
+    except Exception as error:  # a bug of ours: one line for the user, the traceback for who looks into it
+        if os.environ.get("DVSPREP_DEBUG"):
+            raise
+        message = _one_line(f"this is a bug of dvsprep: {type(error).__name__}: {error}")
+        return _fail(message, 1, arguments, "please report it with what DVSPREP_DEBUG=1 prints")
     return 0
 
 
 def run() -> None:
     """Run as a script."""
-    sys.exit(main())
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller (`>&-`)
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = main()
+    except KeyboardInterrupt:  # a second Ctrl-C, while the first was answered
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        # At once: Python would wait for what worker threads have begun, and a third Ctrl-C end that in a traceback.
+        # Nothing is lost, for a build survives even SIGKILL.
+        os._exit(code)
+    sys.exit(code)
 
 
 def _terminated(*_: object) -> None:
@@ -109,7 +137,7 @@ def _terminated(*_: object) -> None:
 
 
 def _usage(error: click.ClickException) -> str:
-    message = error.format_message()
+    message = _one_line(error.format_message()).removesuffix(".")
     if isinstance(error, click.UsageError) and error.ctx is not None:
         message += f" (see `{error.ctx.command_path} --help`)"
     return message
@@ -117,19 +145,38 @@ def _usage(error: click.ClickException) -> str:
 
 def _disk(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
+    elsewhere = "choose another folder"
     reason = os.strerror(error.errno) if error.errno else str(error)
     advice = {
-        errno.ENOSPC: "free some space, or choose another --root; what is done so far is kept",
-        errno.EDQUOT: "your quota is used up; free some space, or choose another --root; what is done so far is kept",
-        errno.EACCES: "choose a --root that you may write to",
-        errno.EPERM: "choose a --root that you may write to",
-        errno.EROFS: "the file system is read-only; choose another --root",
+        errno.ENOSPC: f"free some space, or {elsewhere}; what is done so far is kept",
+        errno.EDQUOT: f"your quota is used up: free some space, or {elsewhere}; what is done so far is kept",
+        errno.EFBIG: f"the file system or `ulimit -f` allows no larger file: {elsewhere}",
+        errno.EACCES: f"{elsewhere}, one that you may write to",
+        errno.EPERM: f"{elsewhere}, one that you may write to",
+        errno.EROFS: f"the file system is read-only: {elsewhere}",
+        errno.ENOTDIR: f"a part of this path is a file: {elsewhere}",
+        errno.EEXIST: f"it is a file where a folder is needed: {elsewhere}",
+        errno.ENOENT: f"it cannot be made there: {elsewhere}",
     }.get(error.errno or 0)
     return f"{where}{reason}" + (f" ({advice})" if advice else "")
 
 
-def _fail(message: str, code: int, arguments: list[str], hint: str | None = None) -> int:
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _drop_stdout() -> None:
+    """Have what stdout still holds go nowhere, so that Python does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(
+    message: str, code: int, arguments: list[str], hint: str | None = None, result: dict[str, Any] | None = None
+) -> int:
     if "--json" in arguments:
-        click.echo(json.dumps({"error": {"message": message, "hint": hint, "exit_code": code}}))
-    click.echo(f"dvsprep: {message}" + (f" ({hint})" if hint else ""), err=True)
+        try:
+            emit((result or {}) | {"error": {"message": message, "hint": hint, "exit_code": code}})
+        except OSError:
+            _drop_stdout()  # stdout itself may be what failed
+    say(f"dvsprep: {message}" + (f" ({hint})" if hint else ""))
     return code

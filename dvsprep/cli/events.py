@@ -24,14 +24,21 @@ def command(name: str, root: Path | None, dry_run: bool, as_json: bool, **flags:
 def run_job(job: Any, *, dry_run: bool, as_json: bool) -> None:
     """Plan or run a job and print the result."""
     if dry_run:
-        stages = job.plan()
+        with options.stdout_is_stderr():
+            stages = job.plan()
         if as_json:
             options.emit({"dataset": job.dataset.name, "stages": [stage._asdict() for stage in stages]})
         else:
             for stage in stages:
                 click.echo(f"{stage.stage:<8} {stage.state:<8} {stage.why}")
         return
-    stages = job.run()
+    with options.stdout_is_stderr():
+        try:
+            stages = job.run()
+        except OSError as error:
+            if error.errno and error.filename is None:  # a failed write does not know where it was
+                error.filename = str(job.folder)
+            raise
     if as_json:
         options.emit(job.result(stages))
     else:

@@ -9,11 +9,13 @@ import click
 from dvsprep.cli import options
 from dvsprep.errors import UsageError
 
+FORMATS = ("npz", "npy", "png", "h5")
+
 
 @click.command()
 @options.file_argument
 @click.option("-o", "out", required=True, type=click.Path(path_type=Path), help="A file, or a folder for many samples.")
-@click.option("--format", "format", required=True, type=click.Choice(["npz", "npy", "png", "h5"]))
+@click.option("--format", "format", required=True, type=click.Choice(FORMATS))
 @click.option("--sample", type=int, help="Which sample.  [default: all]")
 @options.json_option
 def command(file: Path, out: Path, format: str, sample: int | None, as_json: bool) -> None:
@@ -28,6 +30,7 @@ def command(file: Path, out: Path, format: str, sample: int | None, as_json: boo
     if sample is not None and not -len(opened) <= sample < len(opened):
         raise UsageError(f"sample {sample} of {len(opened)}, expected 0 to {len(opened) - 1}")
     indices = [sample % len(opened)] if sample is not None else list(range(len(opened)))
+    _check_out(file, out, format, len(indices))
     if format == "h5":
         written = [cache.copy_samples(opened, indices, out)]
     elif format == "png":
@@ -43,6 +46,23 @@ def command(file: Path, out: Path, format: str, sample: int | None, as_json: boo
         options.say(f"{len(written)} files")
 
 
+def _check_out(file: Path, out: Path, format: str, samples: int) -> None:
+    """Refuse an OUT that would not become what its name says, before anything is written."""
+    if out.exists() and out.samefile(file):
+        raise UsageError(f"{out} is the cache itself", hint="choose another name for -o")
+    if out.exists() and not out.is_file() and not out.is_dir():
+        raise UsageError(f"{out} is neither a file nor a folder", hint="choose another name for -o")
+    suffix = out.suffix.lower().removeprefix(".")
+    if format == "h5":
+        if out.is_dir():
+            raise UsageError(f"{out} is a folder, and h5 is one file", hint=f"for example -o {out / 'samples.h5'}")
+    elif suffix in FORMATS and not out.is_dir():
+        if suffix != format:
+            raise UsageError(f"-o {out} does not go with --format {format}")
+        if samples != 1:
+            raise UsageError(f"{out} is one file, and {samples} samples are asked for", hint="--sample, or a folder")
+
+
 def _pictures(opened: object, indices: list[int], out: Path) -> list[Path]:
     from dvsprep import cache, show
     from dvsprep.show import player
@@ -52,6 +72,6 @@ def _pictures(opened: object, indices: list[int], out: Path) -> list[Path]:
     written = []
     for i in indices:
         images, title = player.clip(source, i, "colorblind")
-        path = out if out.suffix == ".png" and len(indices) == 1 else out / cache.sample_path(opened, i, ".png")
+        path = out if out.suffix.lower() == ".png" and not out.is_dir() else out / cache.sample_path(opened, i, ".png")
         written.append(show.save(images, path, lines=title.split(" | ")))
     return written

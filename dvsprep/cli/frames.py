@@ -20,7 +20,7 @@ from dvsprep.errors import UsageError
     type=click.Choice(["number", "time"]),
     help="Cut samples into T frames of equal number or time.",
 )
-@click.option("-T", "T", type=click.IntRange(min=1), help="Frames a sample.")
+@click.option("-T", "T", type=click.IntRange(min=1), metavar="N", help="Frames a sample.")
 @click.option("--duration", type=click.IntRange(min=1), metavar="USEC", help="Microseconds a frame, in place of -T.")
 @click.option("--tail", type=click.Choice(["keep", "drop"]), help="With --duration: the interval that is not filled.")
 @click.option(
@@ -28,7 +28,10 @@ from dvsprep.errors import UsageError
 )
 @click.option("--param", "params", multiple=True, metavar="K=V", help="An argument of the plugin; V is JSON or text.")
 @click.option(
-    "--split", help="For sets without an official split: the training part (0.9) or a published split's name."
+    "--split",
+    metavar="FRACTION|NAME|FILE",
+    help="For sets without an official split: the training part (0.9) or a published split's name. For all: a file "
+    "split.json of `dvsprep split`.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of a split by fraction.")
 @options.build_options
@@ -56,6 +59,14 @@ def command(
     chosen = [s for s, given in ((split_by, split_by), ("duration", duration), ("plugin", plugin)) if given]
     if len(chosen) != 1:
         raise UsageError("give one of --split-by number|time with -T N, --duration USEC, or --plugin SPEC")
+    if split_by and T is None:
+        raise UsageError(f"--split-by {split_by} needs -T N, the number of frames")
+    if T is not None and not split_by:
+        raise UsageError(f"-T does not go with --{chosen[0]}, which decides by itself how many frames there are")
+    if tail and duration is None:
+        raise UsageError("--tail goes with --duration only")
+    if params and not plugin:
+        raise UsageError("--param goes with --plugin only")
     spec = FrameSpec(chosen[0], T, duration, tail or "keep", plugin, dict(map(_param, params)))  # type: ignore[arg-type]
     run_job(Job(name, root, spec, options.options_from(flags), options.say), dry_run=dry_run, as_json=as_json)
 
@@ -63,7 +74,7 @@ def command(
 def _param(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
-        raise UsageError(f"--param {text!r}: expected K=V")
+        raise UsageError(f"--param {text!r}: expected K=V with the name of an argument, for example --param T=8")
     try:
         return key, json.loads(value)
     except ValueError:

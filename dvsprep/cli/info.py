@@ -23,16 +23,17 @@ def command(file: Path, check: bool, as_json: bool) -> None:
     facts = cache.describe(opened)
     if check:
         facts["damaged"] = cache.damaged(opened)
-    if as_json:
-        options.emit(facts)
-    else:
+    if not as_json:
         _print(facts)
     if facts.get("damaged"):
         names = ", ".join(facts["damaged"][:5])
-        raise IntegrityError(
+        error = IntegrityError(
             f"{file}: {len(facts['damaged'])} damaged sample(s): {names}",
             hint="delete the file and build it again",
         )
+        raise options.Failed(error, facts)
+    if as_json:
+        options.emit(facts)
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -44,9 +45,8 @@ def _print(facts: dict[str, Any]) -> None:
     if facts["spec"]:
         line("spec", ", ".join(f"{k} {v}" for k, v in facts["spec"].items()))
     for name, column in facts["columns"].items():
-        packed = f"{column['bytes'] / 1e6:,.1f} MB"
-        line(name, f"{column['dtype']} {column['shape']}, chunks of {column['chunk']}, {packed}")
-    line("file", f"{facts['bytes'] / 1e6:,.1f} MB, codec {facts['codec']}")
+        line(name, f"{column['dtype']} {column['shape']}, chunks of {column['chunk']}, {_size(column['bytes'])}")
+    line("file", f"{_size(facts['bytes'])}, codec {facts['codec']}")
     e, t = facts["events"], facts["microseconds"]
     line("events", f"{e['total']:,} in all; a sample {e['min']:,} to {e['max']:,}, median {e['median']:,}")
     line(
@@ -62,3 +62,7 @@ def _print(facts: dict[str, Any]) -> None:
         line("mended", f"{what.replace('_', ' ')}: {count}")
     if "damaged" in facts:
         line("checksums", f"{len(facts['damaged'])} damaged" if facts["damaged"] else "all samples intact")
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e6:,.1f} MB" if n >= 100_000 else f"{n / 1e3:,.1f} kB"

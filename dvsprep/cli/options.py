@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from dvsprep.errors import DvsprepError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 name_argument = click.argument("name")
 file_argument = click.argument("file", type=click.Path(path_type=Path))
+
+
+def _root(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
+    if value is None:
+        return None
+    if not value:  # `--root "$UNSET"` would mean the current folder
+        raise click.BadParameter("an empty path")
+    # The shell leaves the ~ of `--root=~/data` as it is; Path.expanduser raises where there is no such user.
+    return Path(os.path.expanduser(value))  # noqa: PTH111
+
+
 root_option = click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    metavar="DIR",
+    callback=_root,
     envvar="DVSPREP_ROOT",
     help="Where everything lies: ROOT/NAME/{download,extract,events,frames}.  [default: $DVSPREP_ROOT, else the user's "
     "cache folder]",
@@ -28,33 +46,61 @@ no_verify_option = click.option(
 )
 
 
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    help="Open no socket; fail if one is needed.  [default: $DVSPREP_OFFLINE]",
+)
+mirror_option = click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    envvar="DVSPREP_MIRRORS",
+    metavar="URL",
+    help="Try URL/FILE and URL/NAME/FILE before the published sources; may be given again. A folder will do.  "
+    "[default: $DVSPREP_MIRRORS, split at blanks]",
+)
+
+
 def build_options(function: F) -> F:
     """Add the flags that `events` and `frames` share."""
-    for option in (
-        click.option(
-            "--instances",
-            type=click.Choice(["rows", "first", "merged"]),
-            default="rows",
-            help="Which label rows make a sample: every row, the first of each class, or all of a class as one.",
-        ),
-        click.option(
-            "--out-of-range",
-            type=click.Choice(["error", "drop"]),
-            default="error",
-            help="What to do with events outside the sensor.",
-        ),
-        click.option(
-            "--unsorted",
-            type=click.Choice(["error", "sort"]),
-            default="error",
-            help="What to do with timestamps that run backward.",
-        ),
-        click.option("--salvage", is_flag=True, help="Keep what is whole of a truncated recording."),
-        click.option("--jobs", "-j", type=click.IntRange(min=1), help="Workers.  [default: the usable CPUs]"),
-        click.option("--codec", default="deflate", show_default=True, help="How chunks are packed: deflate or none."),
-        no_verify_option,
-        json_option,
-        root_option,
+    for option in reversed(
+        (
+            click.option(
+                "--instances",
+                type=click.Choice(["rows", "first", "merged"]),
+                default="rows",
+                help="Which label rows make a sample: every row, the first of each class, or all of a class as one.",
+            ),
+            click.option(
+                "--out-of-range",
+                type=click.Choice(["error", "drop"]),
+                default="error",
+                help="What to do with events outside the sensor.",
+            ),
+            click.option(
+                "--unsorted",
+                type=click.Choice(["error", "sort"]),
+                default="error",
+                help="What to do with timestamps that run backward.",
+            ),
+            click.option("--salvage", is_flag=True, help="Keep what is whole of a truncated recording."),
+            click.option(
+                "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Workers.  [default: the usable CPUs]"
+            ),
+            click.option(
+                "--codec",
+                metavar="NAME",
+                default="deflate",
+                show_default=True,
+                help="How chunks are packed: deflate or none.",
+            ),
+            no_verify_option,
+            offline_option,
+            mirror_option,
+            json_option,
+            root_option,
+        )
     ):
         function = option(function)
     return function
@@ -63,7 +109,8 @@ def build_options(function: F) -> F:
 def options_from(flags: Mapping[str, Any]) -> Any:
     """Return the Options that the flags of :func:`build_options` spell."""
     from dvsprep.events import Policy
-    from dvsprep.pipeline import Options
+    from dvsprep.raw import Network
+    from dvsprep.workspace import Options
 
     return Options(
         instances=flags["instances"],
@@ -73,14 +120,50 @@ def options_from(flags: Mapping[str, Any]) -> Any:
         jobs=flags["jobs"],
         codec=flags["codec"],
         verify=not flags["no_verify"],
+        network=Network(mirrors=flags["mirrors"] or None, offline=flags["offline"]),
     )
 
 
 def say(line: str) -> None:
-    """Talk, on stderr."""
-    click.echo(line, err=True)
+    """Talk, on stderr; one that is closed or full is no reason to stop."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
+def say_next(job: Any, root: Path | None, *, verify: bool) -> None:
+    """Say which command goes on, once all files are there."""
+    if all((job.download / resource.name).is_file() for resource in job.dataset.archives):
+        where = f" --root {shlex.quote(str(root))}" if root else ""
+        accept = "" if verify else " --no-verify"
+        say(f"next, for example: dvsprep frames {job.dataset.name}{where} --split-by number -T 20{accept}")
 
 
 def emit(value: Any) -> None:
-    """Print a result as JSON, on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a result as JSON, on stdout; in ASCII, which every terminal and pipe can carry."""
+    click.echo(json.dumps(value, indent=2))
+
+
+class Failed(Exception):  # noqa: N818
+    """An error after a result: with --json both are one object."""
+
+    def __init__(self, error: DvsprepError, result: dict[str, Any]) -> None:
+        super().__init__(str(error))
+        self.error, self.result = error, result
+
+
+@contextmanager
+def stdout_is_stderr() -> Iterator[None]:
+    """Send whatever is printed meanwhile to stderr, by a plugin in a worker process too: stdout is for results."""
+    with redirect_stdout(sys.stderr):
+        try:
+            saved = os.dup(1)
+        except OSError:  # closed by the caller
+            yield
+            return
+        try:
+            with suppress(OSError):
+                os.dup2(2, 1)
+            yield
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 import click
 
 from dvsprep.cli import options
+from dvsprep.errors import UsageError
 
 
 @click.command()
 @options.file_argument
-@click.option("--sample", type=int, help="Which sample.  [default: the first]")
+@click.option("--sample", type=int, metavar="I", help="Which sample.  [default: the first]")
 @click.option("--class", "class_name", metavar="NAME", help="The first sample of a class, by name or label.")
 @click.option("--grid", is_flag=True, help="One sample of each class in one picture.")
 @click.option(
     "--fps",
     type=click.FloatRange(min=0.1, max=1000),
+    metavar="F",
     default=10.0,
     show_default=True,
     help="Frames a second.",
 )
-@click.option("-T", "T", type=click.IntRange(min=1), default=20, show_default=True, help="Frames, for an event cache.")
+@click.option(
+    "-T", "T", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="Frames, of an event cache."
+)
 @click.option("--palette", default="colorblind", show_default=True, help="colorblind, classic or gray.")
 @click.option("--terminal", is_flag=True, help="Draw in the terminal even where a window could be opened.")
 @click.option("--loops", type=click.IntRange(min=1), help="How often, in the terminal.  [default: until Ctrl-C]")
@@ -43,6 +48,11 @@ def command(
 
     Opens a window where there is a display, draws in the terminal elsewhere (over ssh), writes a picture with -o.
     """
+    if grid and (sample is not None or class_name is not None):
+        raise UsageError("--grid shows one sample of each class; --sample and --class do not go with it")
+    if sample is not None and class_name is not None:
+        raise UsageError("give one of --sample and --class")
+
     from dvsprep import cache, show
     from dvsprep.show import player
 
@@ -53,9 +63,15 @@ def command(
         images, title = player.clip(source, player.find(source, sample, class_name), palette)
     if out is not None:
         click.echo(show.save(images, out, fps=fps, lines=title.split(" | ")))
-    elif terminal or not show.has_display():
-        show.terminal.play(images, fps=fps, out=sys.stdout, loops=loops, title=title)
-    else:
-        show.window.play(images, fps=fps, title=title)
-    if out is not None:
         options.say(title)
+        return
+    try:
+        if terminal or not show.has_display():
+            show.terminal.play(images, fps=fps, out=sys.stdout, loops=loops, title=title)
+        else:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # Tk swallows what a Python handler raises in one of its callbacks; a window has nothing to tidy up.
+                signal.signal(number, signal.SIG_DFL)
+            show.window.play(images, fps=fps, title=title)
+    except KeyboardInterrupt:  # the way to end it, so there is nothing to tell
+        raise click.exceptions.Exit(130) from None

@@ -21,18 +21,30 @@ def command(name: str, root: Path | None, as_json: bool) -> None:
 
     job = Job(name, root)
     verdicts = [raw.check(resource, job.download) for resource in job.dataset.resources]
-    if as_json:
-        files = [{"name": v.name, "state": v.state, "why": v.why, "md5": v.md5} for v in verdicts]
-        options.emit({"dataset": name, "folder": str(job.download), "files": files})
-    else:
-        for verdict in verdicts:
-            click.echo(f"{verdict.state:<8} {verdict.name:<24} {verdict.why}".rstrip())
     needed = {r.name for r in job.dataset.archives}
+    files = [
+        {"name": v.name, "state": v.state, "why": v.why, "md5": v.md5, "optional": v.name not in needed}
+        for v in verdicts
+    ]
+    result = {"dataset": name, "folder": str(job.download), "files": files}
+    if not as_json:
+        for v in verdicts:
+            optional = "" if v.name in needed else "  (optional: no command needs it)"
+            click.echo(f"{v.state:<8} {v.name:<24} {v.why}".rstrip() + optional)
     bad = [v for v in verdicts if v.name in needed and v.state != "ok"]
     if any(v.state == "wrong" for v in bad):
-        raise HashMismatchError(f"{job.download}: {', '.join(v.name for v in bad)}: not what was published")
+        wrong = ", ".join(v.name for v in bad if v.state == "wrong")
+        mismatch = HashMismatchError(
+            f"{job.download}: not what was published: {wrong}",
+            hint="download it again, or pass --no-verify to `frames` to use it as it is",
+        )
+        raise options.Failed(mismatch, result)
     if bad:
-        raise NotFoundError(
+        missing = NotFoundError(
             f"{job.download}: not there, or not wholly: {', '.join(v.name for v in bad)}",
             hint=f"`dvsprep fetch {name}` gets the files or says how",
         )
+        raise options.Failed(missing, result)
+    if as_json:
+        options.emit(result)
+    options.say_next(job, root, verify=True)

@@ -65,11 +65,7 @@ DATASET = Dataset(
             f"{name}.zip",
             md5=md5,
             size=size,
-            # The two download hosts answer scripts with a bot challenge; the API does not (2026-07).
-            urls=(
-                f"https://api.figshare.com/v2/file/download/{file_id}",
-                f"https://ndownloader.figshare.com/files/{file_id}",
-            ),
+            urls=(f"https://ndownloader.figshare.com/files/{file_id}",),  # asked after the API
             page=PAGE,
         )
         for name, (file_id, md5, size) in FILES.items()
@@ -78,4 +74,6 @@ DATASET = Dataset(
     splits=("all",),
     samples={"all": 10000},
     named_splits={"tebn": tebn},
+    status={"figshare.com": "2026-07: the API answers, the download hosts send a bot challenge (tonic PR 337)"},
+    note="SpikingJelly's orientation, in which the pictures are upright; docs/datasets.md tells the others.",
 )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dvsprep.errors import ArchiveError
 from dvsprep.events import Instances, Recording
@@ -38,6 +39,26 @@ class Dataset:
         Published splits of a set without an official one: name to ``f(sample id) -> "train" | "test"``.
     has_instances : bool
         Whether label rows repeat classes, so that ``--instances`` has a meaning.
+    channels : int
+        Of the frames: 2 (OFF, ON), or 1 for one-dimensional sensors, which have H = 1 and no polarity.
+    nested : bool
+        Whether the archives hold archives that are to be extracted too.
+    class_names : callable, optional
+        Extracted folder of each archive to class names, where only the files know them for sure.
+    user_of : callable, optional
+        Sample id to the person in it, where ids tell.
+    defined_by : str
+        Of a set that a file defines: a hash of what in that file decides ids and labels, part of every cache key.
+    imported : mapping, optional
+        Of a set that ``dvsprep import`` made: the identity of its event caches, which are all there is.
+    status : mapping
+        What is known of each source, with the date or the place of the evidence.
+    said : int, optional
+        Samples in all, where nobody here could verify it; shown with [?], never asserted.
+    tested : str
+        What the tests run the pipeline on.
+    note : str
+        What a user should know before the first run.
     """
 
     name: str
@@ -53,6 +74,15 @@ class Dataset:
     samples: Mapping[str, int] = field(default_factory=dict)
     named_splits: Mapping[str, NamedSplit] = field(default_factory=dict)
     has_instances: bool = False
+    channels: int = 2
+    nested: bool = False
+    class_names: Callable[[Mapping[str, Path]], Sequence[str]] | None = None
+    user_of: Callable[[str], str] | None = None
+    defined_by: str = ""
+    imported: Mapping[str, Any] | None = None
+    status: Mapping[str, str] = field(default_factory=dict)
+    said: int | None = None
+    tested: str = "look-alike"
     note: str = ""
 
     @property

@@ -37,5 +37,7 @@ DATASET = Dataset(
     layout=dvs128.layout,
     samples={"train": 72, "test": 24},
     has_instances=True,
+    user_of=dvs128.user_of,
+    tested="the bundled archive itself",
     note="Synthetic; eleven gesture-like motions in the archive layout of DVS128 Gesture.",
 )

@@ -3,9 +3,10 @@
 Readers take a file's bytes and return columns t, x, y, p; kernels decode whole buffers without the GIL.
 """
 
+from dvsprep.events.catalog import READERS, version
 from dvsprep.events.labels import Instances, Row, Sample, read_csv, samples
 from dvsprep.events.reading import Decoded, Policy
-from dvsprep.events.split import READERS, Recording, cut, read, warm_up
+from dvsprep.events.split import Recording, cut, read, samples_of, warm_up
 
 __all__ = [
     "READERS",
@@ -19,5 +20,7 @@ __all__ = [
     "read",
     "read_csv",
     "samples",
+    "samples_of",
+    "version",
     "warm_up",
 ]

@@ -17,14 +17,23 @@ def read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy) -> Deco
     Published frame models of CIFAR10-DVS use it; the images come out upright. The authors' own reader has
     x = 127 - x field and y = y field with the origin at the lower left. See docs/datasets.md.
     """
+    return _read(raw, name, sensor, policy, transposed=True)
+
+
+def read_jaer(raw: Array, name: str, sensor: tuple[int, int], policy: Policy) -> Decoded:
+    """Decode a whole file as jAER shows it: x = 127 - x field, y = 127 - y field (its origin is the lower left)."""
+    return _read(raw, name, sensor, policy, transposed=False)
+
+
+def _read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy, *, transposed: bool) -> Decoded:
     from dvsprep.events import _kernels
 
     notes: dict[str, int] = {}
     payload = whole_records(raw, 8, _header_length(raw, name), name, policy, notes)
     events = columns(payload.size // 8, sensor)
+    x_field, y_field = (events["y"], events["x"]) if transposed else (events["x"], events["y"])
     drop = policy.out_of_range == "drop"
-    row, col = events["x"], events["y"]  # transposed on purpose
-    n, status, where, jumps = _kernels.aedat2_decode(payload, *sensor, drop, events["t"], col, row, events["p"])
+    n, status, where, jumps = _kernels.aedat2_decode(payload, *sensor, drop, events["t"], x_field, y_field, events["p"])
     if status == _kernels.OUTSIDE:
         raise outside(name, where, sensor)
     np.subtract(127, events["x"], out=events["x"])

@@ -9,6 +9,7 @@ from dvsprep.errors import LabelError, UsageError
 
 Instances = Literal["rows", "first", "merged"]
 HEADER = "class,startTime_usec,endTime_usec"
+LAST = (1 << 63) - 1  # us; what int64 holds
 
 
 class Row(NamedTuple):
@@ -21,12 +22,16 @@ class Row(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One labelled sample of a recording: the windows it is cut from, or None for the whole recording."""
+    """One labelled sample of a recording: the windows it is cut from, or None for the whole recording.
+
+    ``key`` names it in a file that holds many samples.
+    """
 
     id: str
     label: int
     windows: tuple[tuple[int, int], ...] | None = None
     line: int = 0
+    key: str = ""
 
 
 def read_csv(path: Path, classes: int) -> list[Row]:
@@ -55,6 +60,8 @@ def read_csv(path: Path, classes: int) -> list[Row]:
             raise LabelError(f"{path}:{number}: class {label} is unknown, expected 1 to {classes}")
         if end <= start:
             raise LabelError(f"{path}:{number}: the window ends at {end} us, not after its start at {start} us")
+        if start < 0 or end > LAST:
+            raise LabelError(f"{path}:{number}: the window {start} to {end} us is no time of a recording")
         rows.append(Row(label - 1, start, end, number))
     if not rows:
         raise LabelError(f"{path}: no rows below the header")

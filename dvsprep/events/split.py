@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dvsprep.errors import FormatError, LabelError
-from dvsprep.events import aedat2, aedat3, atis
+from dvsprep.events import catalog
 from dvsprep.events.labels import Sample
 from dvsprep.events.reading import Decoded, Policy, columns, load, select
-from dvsprep.types import Array, Events
-
-Reader = Callable[[Array, str, tuple[int, int], Policy], Decoded]
-
-# A change in what a reader returns for the same bytes gets a new version: it is part of every cache key.
-READERS: dict[str, tuple[Reader, int]] = {
-    "aedat3.1": (aedat3.read, 1),
-    "aedat2-dvs128": (aedat2.read, 1),
-    "atis": (atis.read, 1),
-}
+from dvsprep.types import Events
 
 
 @dataclass(frozen=True)
@@ -37,13 +29,39 @@ class Recording:
 
 def read(recording: Recording, sensor: tuple[int, int], policy: Policy) -> Decoded:
     """Decode a recording's file."""
-    try:
-        raw = load(recording.path)
-    except FileNotFoundError:
-        raise FormatError(
-            f"{recording.path}: the recording is gone", hint="delete the folder extract/ and run again"
-        ) from None
-    return READERS[recording.format][0](raw, str(recording.path), sensor, policy)
+    path, name = recording.path, str(recording.path)
+    with _present(path):
+        if recording.format in catalog.PATHS:
+            return catalog.PATHS[recording.format][0](path, name, sensor, policy)
+        return catalog.BYTES[recording.format][0](load(path), name, sensor, policy)
+
+
+def samples_of(
+    recording: Recording, sensor: tuple[int, int], policy: Policy, notes: dict[str, int]
+) -> Iterator[tuple[Sample, Events]]:
+    """Yield each sample's events; what had to be mended is added to ``notes``.
+
+    A recording is decoded once and cut; a file that holds many samples is read one by one.
+    """
+    if recording.format not in catalog.CONTAINERS:
+        decoded = read(recording, sensor, policy)
+        notes.update(decoded.notes)
+        yield from cut(decoded.events, recording)
+        return
+    container = catalog.CONTAINERS[recording.format][0]
+    with _present(recording.path):
+        for sample in recording.samples:
+            decoded = container.read_one(recording.path, sample.key, f"{recording.path}:{sample.key}", sensor, policy)
+            for what, count in decoded.notes.items():
+                notes[what] = notes.get(what, 0) + count
+            yield sample, decoded.events
+
+
+@contextmanager
+def _present(path: Path) -> Iterator[None]:
+    if not path.is_file():
+        raise FormatError(f"{path}: the recording is gone", hint="delete the folder extract/ and run again")
+    yield
 
 
 def cut(events: Events, recording: Recording) -> Iterator[tuple[Sample, Events]]:

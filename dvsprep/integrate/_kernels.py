@@ -9,16 +9,18 @@ from dvsprep.jit import kernel
 
 @kernel
 def count(x, y, p, edges, limit, out):
-    """Add events ``[edges[k], edges[k + 1])`` to ``out : uint[T, 2, H, W]``, zeroed by the caller.
+    """Add events ``[edges[k], edges[k + 1])`` to ``out : uint[T, C, H, W]``, zeroed by the caller, C = 1 or 2.
 
-    Returns False when a count would pass ``limit``, the largest value of ``out``'s type.
+    With one channel polarity does not count. Returns False when a count would pass ``limit``, the largest value of
+    ``out``'s type.
     """
+    mask = out.shape[1] - 1
     for k in range(out.shape[0]):
         for i in range(edges[k], edges[k + 1]):
-            before = out[k, p[i], y[i], x[i]]
+            before = out[k, p[i] & mask, y[i], x[i]]
             if before == limit:
                 return False
-            out[k, p[i], y[i], x[i]] = before + 1
+            out[k, p[i] & mask, y[i], x[i]] = before + 1
     return True
 
 

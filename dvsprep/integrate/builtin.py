@@ -55,17 +55,17 @@ def duration_edges(t: NDArray[np.int64], duration: int, tail: Tail = "keep") -> 
     return edges
 
 
-def frames(events: Events, edges: Edges, H: int, W: int) -> Array:
-    """Return counts [T, 2, H, W] in the smallest type that holds them; hot pixels make a larger one necessary."""
+def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2) -> Array:
+    """Return counts [T, C, H, W] in the smallest type that holds them; hot pixels make a larger one necessary."""
     for dtype in COUNT_TYPES:
-        out = np.zeros((len(edges) - 1, 2, H, W), dtype)
+        out = np.zeros((len(edges) - 1, channels, H, W), dtype)
         if _kernels.count(events["x"], events["y"], events["p"], edges, np.iinfo(dtype).max, out):
             return out
     raise OverflowError("more than 4,294,967,295 events in one pixel of one frame")
 
 
-def used(events: Events, edges: Edges) -> tuple[int, int]:
-    """Return how many OFF and ON events lie between the first and the last edge."""
+def used(events: Events, edges: Edges, channels: int = 2) -> tuple[int, ...]:
+    """Return how many events of each channel lie between the first and the last edge."""
     p = events["p"][edges[0] : edges[-1]]
     on = int(np.count_nonzero(p))
-    return len(p) - on, on
+    return (len(p) - on, on) if channels == 2 else (len(p),)

@@ -22,11 +22,11 @@ def identity(spec: FrameSpec) -> dict[str, Any]:
     return {"version": VERSIONS[spec.split_by]}
 
 
-def integrator(spec: FrameSpec, H: int, W: int) -> Callable[[Events, str], Array]:
+def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[[Events, str], Array]:
     """Return ``f(events, sample) -> frames [T, C, H, W]`` for a spec; ``sample`` is named in errors.
 
     Built-ins return counts in the smallest safe unsigned type and check that they hold each event used exactly once.
-    A plugin's own type is kept.
+    A plugin's own type is kept. One-dimensional sensors have H = 1 and one channel, in which polarity does not count.
     """
     if spec.plugin is not None:
         plugin, params = plugins.load(spec.plugin), dict(spec.params)
@@ -36,8 +36,8 @@ def integrator(spec: FrameSpec, H: int, W: int) -> Callable[[Events, str], Array
 
     def frames(events: Events, sample: str) -> Array:
         edges = _edges(spec, events)
-        counts = builtin.frames(events, edges, H, W)
-        check_conservation(counts, builtin.used(events, edges), sample)
+        counts = builtin.frames(events, edges, H, W, channels)
+        check_conservation(counts, builtin.used(events, edges, channels), sample)
         return counts
 
     return frames
@@ -56,16 +56,16 @@ def _edges(spec: FrameSpec, events: Events) -> Any:
     return builtin.duration_edges(events["t"], spec.duration, spec.tail)
 
 
-def check_conservation(frames: Array, used: tuple[int, int], sample: str) -> None:
-    """Raise ConservationError unless the frames hold ``used`` = (OFF, ON) events, each once."""
+def check_conservation(frames: Array, used: tuple[int, ...], sample: str) -> None:
+    """Raise ConservationError unless each channel of the frames holds its ``used`` events, each once."""
     from dvsprep.integrate import _kernels
 
-    held = np.zeros(2, np.int64)
+    held = np.zeros(len(used), np.int64)
     _kernels.sums(frames, held)
-    if (int(held[0]), int(held[1])) != used:
-        raise ConservationError(
-            f"sample {sample}: the frames hold {held[0]} OFF and {held[1]} ON events, expected {used[0]} and {used[1]}"
-        )
+    if tuple(held.tolist()) != used:
+        names = ("OFF", "ON") if len(used) == 2 else ("",)
+        counts = [" and ".join(f"{n} {name}".strip() for n, name in zip(v, names, strict=True)) for v in (held, used)]
+        raise ConservationError(f"sample {sample}: the frames hold {counts[0]} events, expected {counts[1]}")
 
 
 def integrate(events: Events, spec: FrameSpec, H: int, W: int, *, sample: str = "events") -> Array:
@@ -81,17 +81,23 @@ def integrate(events: Events, spec: FrameSpec, H: int, W: int, *, sample: str = 
     [T, 2, H, W] counts, or what the plugin returns
     """
     t, x, y, p = (np.asarray(events[k]) for k in ("t", "x", "y", "p"))
-    if not len(t) == len(x) == len(y) == len(p):
-        raise FormatError(f"{sample}: t, x, y, p have {len(t)}, {len(x)}, {len(y)} and {len(p)} values")
+    if not t.shape == x.shape == y.shape == p.shape == (t.size,):
+        raise FormatError(
+            f"{sample}: t, x, y, p have shapes {t.shape}, {x.shape}, {y.shape} and {p.shape}, not one [N]"
+        )
+    for name, values in (("t", t), ("x", x), ("y", y), ("p", p)):
+        if len(values) and values.dtype.kind not in "iub":  # a fraction of a pixel or second would be cut off unseen
+            raise FormatError(f"{sample}: {name} is {values.dtype}, expected whole numbers")
     for axis, values, extent in (("x", x, W), ("y", y, H), ("p", p, 2)):
         if len(values) and (values.min() < 0 or values.max() >= extent):
             raise FormatError(
                 f"{sample}: {axis} runs from {values.min()} to {values.max()}, expected 0 to {extent - 1}"
             )
+    t = t.astype(np.int64)  # before differences are taken: in unsigned integers none is negative
     if (np.diff(t) < 0).any():
         raise FormatError(f"{sample}: t is not in order")
     small = np.uint8 if max(H, W) <= 256 else np.uint16
-    clean = Events(t=t.astype(np.int64), x=x.astype(small), y=y.astype(small), p=p.astype(np.uint8))
+    clean = Events(t=t, x=x.astype(small), y=y.astype(small), p=p.astype(np.uint8))
     return integrator(spec, H, W)(clean, sample)
 
 

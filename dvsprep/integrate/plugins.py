@@ -9,8 +9,10 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,18 +41,19 @@ def load(reference: str) -> Plugin:
         It cannot be found, does not import, or is no function; the message holds the real cause.
     """
     try:
-        function = _find(reference)
+        function, module = _find(reference)
     except DvsprepError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"plugin {reference}: importing it fails: {type(error).__name__}: {error}") from error
     if not callable(function):
         raise PluginError(f"plugin {reference}: a {type(function).__name__}, not a function f(events, H, W, **params)")
     name = reference.rpartition(":")[2]
-    return Plugin(reference, function, {"function": name, "sha256": _source_hash(function, reference)})
+    return Plugin(reference, function, {"function": name, "sha256": _source_hash(function, module, reference)})
 
 
-def _find(reference: str) -> Any:
+def _find(reference: str) -> tuple[Any, ModuleType]:
+    """Return what a reference names and the module it is named in."""
     place, colon, name = reference.rpartition(":")
     if not colon:
         found = entry_points(group=GROUP, name=reference)
@@ -60,22 +63,23 @@ def _find(reference: str) -> Any:
                 f"no integrator is named {reference!r} (entry points of {GROUP}: {known})",
                 hint="a function is named module:function or path/to/file.py:function",
             )
-        return next(iter(found)).load()
+        entry = next(iter(found))
+        return entry.load(), sys.modules[entry.module]
     module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     try:
-        return getattr(module, name)
+        return getattr(module, name), module
     except AttributeError:
         raise PluginError(f"plugin {reference}: {place} has no {name!r}") from None
 
 
-def _from_file(path: Path) -> Any:
+def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"plugin file {path} is not there")
     # One module a file and content: a changed file is never served from an earlier import of the same process.
     digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
     name = f"_dvsprep_plugin_{digest}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
+        spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -88,10 +92,20 @@ def _from_file(path: Path) -> Any:
     return sys.modules[name]
 
 
-def _source_hash(function: Any, reference: str) -> str:
-    """Hash the whole defining file: helpers beside the function change its results too. The path does not count."""
+class _FromSource(SourceFileLoader):
+    """Take no bytecode: Python tells it by size and second, and would run old code for a file edited twice in one."""
+
+    def path_stats(self, path: Any) -> Any:  # noqa: ARG002
+        raise OSError
+
+
+def _source_hash(function: Any, module: ModuleType, reference: str) -> str:
+    """Hash the file that defines the function and, behind a decorator of another file, the one that names it.
+
+    Whole files: helpers beside the function change its results too. The path does not count.
+    """
     try:
-        source = Path(inspect.getsourcefile(inspect.unwrap(function)) or "").read_bytes()
+        sources = {Path(inspect.getsourcefile(inspect.unwrap(function)) or "").read_bytes()}
     except (TypeError, OSError):
         version = getattr(function, "version", None)
         if version is None:
@@ -99,8 +113,10 @@ def _source_hash(function: Any, reference: str) -> str:
                 f"plugin {reference}: its source is not to be had, so a change in it would go unseen",
                 hint="give the function an attribute `version`",
             ) from None
-        source = str(version).encode()
-    return hashlib.sha256(source).hexdigest()
+        return hashlib.sha256(str(version).encode()).hexdigest()
+    if module.__file__ is not None:
+        sources.add(Path(module.__file__).read_bytes())
+    return hashlib.sha256(b"".join(sorted(sources))).hexdigest()
 
 
 def call(plugin: Plugin, events: Events, H: int, W: int, params: dict[str, Any], sample: str) -> Array:
@@ -110,7 +126,7 @@ def call(plugin: Plugin, events: Events, H: int, W: int, params: dict[str, Any],
     """
     try:
         frames = plugin.function(events, H, W, **params)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"plugin {plugin.name} on sample {sample}: {type(error).__name__}: {error}") from error
     out_hw = tuple(getattr(plugin.function, "out_hw", (H, W)))
     if not isinstance(frames, np.ndarray):

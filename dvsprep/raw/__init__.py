@@ -4,20 +4,43 @@ Out: files that are what was published, each recorded with its MD5, and folders 
 """
 
 from dvsprep.raw.adopt import adopt
+from dvsprep.raw.bundle import bundle, unbundle
+from dvsprep.raw.expect import expect, read_md5sums
 from dvsprep.raw.extract import extract
-from dvsprep.raw.fetch import fetch
+from dvsprep.raw.fetch import fetch, fetch_all
+from dvsprep.raw.probe import SourceReport, probe, probe_all
 from dvsprep.raw.resource import Resource, manual_instructions
+from dvsprep.raw.shared import find_shared, shared_roots
+from dvsprep.raw.sources import Network, guard_network, network_allowed, sources
+from dvsprep.raw.tree import Tree, adopt_tree, adopted_tree
 from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require
 
 __all__ = [
     "Ledger",
+    "Network",
     "Resource",
+    "SourceReport",
+    "Tree",
     "Verdict",
     "adopt",
+    "adopt_tree",
+    "adopted_tree",
+    "bundle",
     "check",
+    "expect",
     "extract",
     "fetch",
+    "fetch_all",
+    "find_shared",
+    "guard_network",
     "manual_instructions",
     "md5_file",
+    "network_allowed",
+    "probe",
+    "probe_all",
+    "read_md5sums",
     "require",
+    "shared_roots",
+    "sources",
+    "unbundle",
 ]

@@ -84,5 +84,6 @@ def _place(match: _Match, folder: Path) -> Path:
         set_aside(target)
     if not target.exists():
         link_or_copy(match.file, target)
-    Ledger(folder).record(match.resource.name, target, match.digest.md5, not match.why, match.digest.sha256)
+    own = not match.resource.published
+    Ledger(folder).record(match.resource.name, target, match.digest.md5, not match.why, match.digest.sha256, own=own)
     return target

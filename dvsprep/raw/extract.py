@@ -22,6 +22,7 @@ from dvsprep.raw.verify import Progress
 
 GIB = 1 << 30
 MAX_HEADER = 1 << 20  # bytes of one extended tar header (a long name); tarfile holds it in memory
+MAX_DEPTH = 3  # of archives inside archives
 MANY_FILES = 1000  # from here on one sync of everything is cheaper than one fsync a file
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
 
@@ -63,6 +64,7 @@ def extract(
     *,
     max_bytes: int | None = None,
     max_members: int = 2_000_000,
+    nested: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Unpack a .tar, .tar.gz or .zip (told by its content) into the folder `dest`; return `dest`.
@@ -73,6 +75,8 @@ def extract(
     ----------
     max_bytes : int, optional
         Most bytes that may come out; 1 GiB + 100 times the archive unless told.
+    nested : bool
+        Unpack the .zip files inside too, each into a folder of its own name in its place.
     progress : callable, optional
         Called with the bytes of the archive read since the last call.
 
@@ -98,6 +102,8 @@ def extract(
     try:
         temp.mkdir()
         _unpack(archive, temp, meter, progress)
+        if nested:
+            _unpack_inner(temp, meter)
         _settle(temp)
         _publish(temp, dest)
     except _RefusedError as refused:
@@ -133,6 +139,23 @@ def _settle(temp: Path) -> None:
         return
     for path in (*paths, temp):
         sync(path)
+
+
+def _unpack_inner(folder: Path, meter: _Meter, depth: int = 1) -> None:
+    """Unpack the zip files below a folder, and those inside them; the caps count all of it."""
+    if depth > MAX_DEPTH:
+        raise _RefusedError(f"holds archives inside archives more than {MAX_DEPTH} deep")
+    for inner in sorted(folder.rglob("*.zip")):
+        target = inner.with_suffix("")
+        if target.exists():
+            raise _RefusedError(f"holds both {inner.name} and {target.name}")
+        target.mkdir()
+        try:
+            _unpack(inner, target, meter, None)
+        except _RefusedError as refused:
+            raise _RefusedError(f"{inner.relative_to(folder)} inside: {refused}") from refused.__cause__
+        inner.unlink()
+        _unpack_inner(target, meter, depth + 1)
 
 
 def _unpack(archive: Path, temp: Path, meter: _Meter, progress: Progress | None) -> None:

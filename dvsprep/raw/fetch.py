@@ -2,92 +2,209 @@
 
 from __future__ import annotations
 
+import random
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from dvsprep.errors import FetchError, HashMismatchError, ManualDownloadError
-from dvsprep.raw._disk import BLOCK, NOBODY, abandoned, publish, set_aside, tag
-from dvsprep.raw.resource import Resource
-from dvsprep.raw.verify import NO_HASH, Hasher, Ledger, check, is_html, mismatch
+from dvsprep.errors import DvsprepError, FetchError, HashMismatchError, ManualDownloadError
+from dvsprep.raw._disk import BLOCK
+from dvsprep.raw._http import Blocks, body, extent, get, refusal, validator
+from dvsprep.raw._part import Part
+from dvsprep.raw._source import Source, SourceError
+from dvsprep.raw.resource import Resource, manual_instructions
+from dvsprep.raw.sources import Network, guard_network, is_local, network_allowed, sources
+from dvsprep.raw.verify import NO_HASH, check
 
 if TYPE_CHECKING:
     import requests
     from tqdm import tqdm
 
-Blocks = Generator[bytes, None, None]
+MAX_WAIT = 60.0  # seconds; a server that asks for more is passed over
+MAX_ATTEMPTS = 100  # at one source, however little each brings
+GRACE = 2.0  # seconds that a thread has to notice that it should stop
 
-MAX_REDIRECTS = 10
-MAX_WAIT = 60.0  # seconds
-RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-# By suffix; other names are taken as they come.
-MAGIC = {".zip": b"PK", ".gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b", ".h5": b"\x89HDF", ".hdf5": b"\x89HDF"}
-
-
-class _Options(NamedTuple):
-    verify: bool
-    retries: int
-    timeout: tuple[float, float]
-    sleep: Callable[[float], None]
+Warn = Callable[[str], None]
+Sleep = Callable[[float], object]
 
 
-class _SourceError(Exception):
-    """Why a source did not give the file; `again` if the same source may give it later."""
+class _StoppedError(Exception):
+    """Another file's fatal error, or Ctrl-C, ends this download; what arrived is kept."""
 
-    def __init__(self, reason: str, *, again: bool = False, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.again, self.wait = again, wait
+
+class _Call:
+    """What all downloads of one call share: the budget, the hosts that are down, the wish to stop."""
+
+    def __init__(self, network: Network, warn: Warn, sleep: Sleep | None) -> None:
+        self.network, self.warn = network, warn
+        self.stop = threading.Event()
+        self.sleep: Sleep = sleep or self.stop.wait
+        self.down: set[str] = set()
+        self.end = None if network.budget is None else time.monotonic() + network.budget
+
+    def left(self) -> float:
+        """Seconds of the budget."""
+        return float("inf") if self.end is None else self.end - time.monotonic()
+
+    def check(self) -> None:
+        """Stop here if there is no time left, or no wish."""
+        if self.stop.is_set():
+            raise _StoppedError
+        if self.left() <= 0:
+            raise SourceError(f"out of time, {self.network.budget:g} s were allowed")
+
+    def watched(self, blocks: Blocks) -> Blocks:
+        """Yield blocks as long as there is time."""
+        with closing(blocks):
+            for block in blocks:
+                yield block
+                self.check()
+
+    def timeout(self) -> tuple[float, float]:
+        left = max(0.1, self.left())
+        return min(self.network.connect, left), min(self.network.stall, left)
 
 
 def fetch(
     resource: Resource,
     folder: Path,
     *,
+    dataset: str = "",
+    network: Network | None = None,
     verify: bool = True,
     progress: bool | None = None,
-    retries: int = 3,
-    timeout: tuple[float, float] = (10, 60),
-    warn: Callable[[str], None],
-    sleep: Callable[[float], None] = time.sleep,
+    warn: Warn,
+    sleep: Sleep | None = None,
 ) -> Path:
     """Download one file into `folder` unless it is there already; return its path.
 
     Sources are tried in order. An interrupted download of a file whose hash is known goes on where it
-    stopped, in this call or a later one: the hash at the end decides.
+    stopped, in this call or a later one, at the same source only if its version is the same.
 
     Parameters
     ----------
+    dataset : str
+        The folder that a mirror may have the file in.
     progress : bool, optional
         Show a bar; if a terminal is there, unless told.
-    retries : int
-        Further attempts at a source that may recover, after 1, 2, 4, ... seconds or what the server asks for.
-    timeout : (float, float)
-        Seconds to connect, and without a byte.
 
     Raises
     ------
     ManualDownloadError
         The file has no source that a machine can use.
     FetchError
-        Every source failed; the message lists each with its reason.
+        Every source failed; the message lists each with status, bytes and reason. Or offline, and it needs one.
     HashMismatchError
         Nothing is published to verify the file with, and `verify` is True.
     """
+    return _fetch(resource, folder, dataset, _Call(network or Network(), warn, sleep), verify, progress)
+
+
+def fetch_all(
+    resources: Iterable[Resource],
+    folder: Path,
+    *,
+    dataset: str = "",
+    network: Network | None = None,
+    jobs: int = 3,
+    verify: bool = True,
+    progress: bool | None = None,
+    warn: Warn,
+    sleep: Sleep | None = None,
+) -> list[Path]:
+    """Download several files at once, each as :func:`fetch` does; return their paths in order.
+
+    A file that no source has does not stop the others; a full disk or Ctrl-C does, and all that arrived is kept.
+    """
+    wanted, call = list(resources), _Call(network or Network(), warn, sleep)
+    _refuse_early(wanted, folder, dataset, call.network)
+    folder.mkdir(parents=True, exist_ok=True)
+    queue, failed = list(enumerate(wanted)), dict[int, BaseException]()
+    paths = [folder / resource.name for resource in wanted]
+
+    def work(slot: int) -> None:
+        while not call.stop.is_set():
+            try:
+                number, resource = queue.pop(0)
+            except IndexError:
+                return
+            try:
+                paths[number] = _fetch(resource, folder, dataset, call, verify, progress, slot)
+            except BaseException as error:  # noqa: BLE001 - told to the caller's thread
+                failed[number] = error
+                if not isinstance(error, DvsprepError):
+                    call.stop.set()
+
+    # Threads of our own, not of a pool: one that hangs in a read must not keep the process from ending.
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(min(jobs, len(wanted)))]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) and call.left() > -GRACE:
+            for thread in threads:
+                thread.join(0.05)
+    finally:
+        call.stop.set()
+        patience = time.monotonic() + GRACE
+        for thread in threads:
+            thread.join(max(0.0, patience - time.monotonic()))
+    _raise(failed, wanted)
+    if any(thread.is_alive() for thread in threads):
+        raise FetchError(f"out of time, {call.network.budget:g} s were allowed", hint="what arrived is kept")
+    return paths
+
+
+def _refuse_early(wanted: Sequence[Resource], folder: Path, dataset: str, network: Network) -> None:
+    """Before a byte is fetched, name all files that only a person, or only the network, has."""
+    lacking = {r: sources(r, dataset, network.mirrors) for r in wanted if not (folder / r.name).exists()}
+    if by_hand := [resource for resource, urls in lacking.items() if not urls]:
+        raise ManualDownloadError(manual_instructions(dataset, by_hand, folder, f"dvsprep verify {dataset}"))
+    if remote := [resource.name for resource, urls in lacking.items() if not any(map(is_local, urls))]:
+        guard_network(remote, network.offline)
+
+
+def _raise(failed: dict[int, BaseException], wanted: Sequence[Resource]) -> None:
+    """Raise what stopped everything, or the one failure, or all of them as one."""
+    errors = [failed[number] for number in sorted(failed) if not isinstance(failed[number], _StoppedError)]
+    for error in errors:
+        if not isinstance(error, DvsprepError):
+            raise error
+    if len(errors) == 1 or any(not isinstance(error, FetchError) for error in errors):
+        raise next((error for error in errors if not isinstance(error, FetchError)), errors[0])
+    if errors:
+        told = "; ".join(error.message for error in errors if isinstance(error, FetchError))
+        hint = "the same command tries again and fetches only what is missing"
+        raise FetchError(f"{len(errors)} of {len(wanted)} files could not be fetched: {told}", hint=hint)
+
+
+def _fetch(
+    resource: Resource,
+    folder: Path,
+    dataset: str,
+    call: _Call,
+    verify: bool,
+    progress: bool | None,
+    slot: int | None = None,
+) -> Path:
     there = check(resource, folder, verify=verify)
     if there.state == "ok" or (there.md5 and not verify):
         if there.why:
-            warn(f"{there.path} is used without verification: {there.why}")
+            call.warn(f"{there.path} is used without verification: {there.why}")
         return there.path
-    if not resource.urls:
+    urls = sources(resource, dataset, call.network.mirrors)
+    if not urls:
         raise ManualDownloadError(
             f"{resource.describe()} cannot be downloaded by a program", hint=_by_hand(resource, folder)
         )
     if verify and not (resource.md5 or resource.sha256):
         raise HashMismatchError(f"{resource.name}: {NO_HASH}", hint="pass --no-verify to use it as it is")
+    if not any(map(is_local, urls)):
+        guard_network([resource.name], call.network.offline)
 
     from tqdm import tqdm
 
@@ -98,25 +215,25 @@ def fetch(
         unit="B",
         unit_scale=True,
         disable=None if progress is None else not progress,
+        position=slot,
+        leave=slot is None,
     )
-    options = _Options(verify, retries, timeout, sleep)
-    with bar, closing(_Part(resource, folder, bar, resume=verify)) as part:
-        return _from_sources(part, options, warn)
+    with bar, closing(Part(resource, folder, bar, verify=verify)) as part:
+        return _from_sources(urls, part, call)
 
 
-def _from_sources(part: _Part, options: _Options, warn: Callable[[str], None]) -> Path:
-    import requests
-
-    resource, failures = part.resource, []
-    with requests.Session() as session:
-        for url in resource.urls:
+def _from_sources(urls: Sequence[str], part: Part, call: _Call) -> Path:
+    failures = []
+    with closing(_Client()) as client:
+        for url in urls:
+            source = Source(url, most=part.size)
             try:
-                _patiently(session, url, part, options)
-                return part.finish(options.verify, warn)
-            except _SourceError as failure:
-                failures.append(f"{url}: {failure}")
-    message = f"no source gave {resource.describe()}: {'; '.join(failures)}"
-    raise FetchError(message, hint=_by_hand(resource, part.folder))
+                _patiently(client, source, part, call)
+                return part.finish(call.warn)
+            except SourceError as failure:
+                failures.append(source.describe(failure))
+    message = f"no source gave {part.resource.describe()}: {'; '.join(failures)}"
+    raise FetchError(message, hint=_by_hand(part.resource, part.folder))
 
 
 def _by_hand(resource: Resource, folder: Path) -> str:
@@ -124,28 +241,67 @@ def _by_hand(resource: Resource, folder: Path) -> str:
     return f"{page}download {resource.describe()} and put it into {folder}, or run dvsprep adopt on it"
 
 
-def _patiently(session: requests.Session, url: str, part: _Part, options: _Options) -> None:
+class _Client:
+    """A session of requests from the first need on: importing it alone opens a socket (urllib3 tries IPv6)."""
+
+    def __init__(self) -> None:
+        self._session: requests.Session | None = None
+
+    def session(self) -> requests.Session:
+        if self._session is None:
+            import requests
+
+            self._session = requests.Session()
+            # Or it would read a redirect's whole body, and fail on a broken target, before we have seen either.
+            self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # noqa: ARG005
+        return self._session
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+
+def _patiently(client: _Client, source: Source, part: Part, call: _Call) -> None:
     """Fill `part` from one source, again after a pause while that may help."""
-    for attempt in range(options.retries + 1):
+    if not is_local(source.url) and not network_allowed(call.network.offline):
+        raise SourceError("offline, not tried")
+    host, failures = urlsplit(source.url).netloc, 0
+    retries = 0 if host in call.down else call.network.retries
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
-            _once(session, url, part, options)
-        except _SourceError as failure:
+            call.check()
+            return _once(client, source, part, call)
+        except SourceError as failure:
             if not failure.again:
                 raise
-            if attempt == options.retries:
-                raise _SourceError(f"{failure}, {attempt + 1} attempts") from failure
-            options.sleep(min(failure.wait if failure.wait is not None else 2.0**attempt, MAX_WAIT))
+            gained, source.most = part.size > source.most, max(part.size, source.most)
+            failures = 1 if gained else failures + 1
+            wait = _pause(failures) if failure.wait is None else failure.wait * random.uniform(1, 1.1)  # noqa: S311
+            if failures > retries or not retries or attempt == MAX_ATTEMPTS:
+                if source.status is None and host:
+                    call.down.add(host)
+                raise SourceError(f"{failure}, {attempt} attempts") from failure
+            if wait > 1.1 * MAX_WAIT or wait > call.left():
+                raise SourceError(f"{failure}, and the next attempt would be in {wait:,.0f} s") from failure
+            call.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _pause(failures: int) -> float:
+    """Return 1, 2, 4, ... seconds, give or take half: many clients must not come back at once."""
+    return min(float(2 ** (failures - 1)), MAX_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
+
+
+def _once(client: _Client, source: Source, part: Part, call: _Call) -> None:
+    try:
+        if is_local(source.url):
+            part.fill(source, call.watched(_file_blocks(source.url)), None)
         else:
-            return
-
-
-def _once(session: requests.Session, url: str, part: _Part, options: _Options) -> None:
-    if urlsplit(url).scheme == "file":
-        part.restart()
-        part.fill(_file_blocks(url), None)
-    else:
-        _download(session, url, part, options)
-    part.check_whole(options.verify)
+            _download(client, source, part, call)
+    except SourceError as failure:
+        if not (failure.again and part.is_right()):  # who lies about the length may still have sent all of it
+            raise
+    part.check_whole()
 
 
 def _file_blocks(url: str) -> Blocks:
@@ -155,180 +311,24 @@ def _file_blocks(url: str) -> Blocks:
             while block := file.read(BLOCK):
                 yield block
     except OSError as error:
-        raise _SourceError(str(error.strerror or error)) from error
+        raise SourceError(str(error.strerror or error)) from error
 
 
-def _download(session: requests.Session, url: str, part: _Part, options: _Options) -> None:
-    with _get(session, url, part.hasher.size, options.timeout) as response:
-        start, status = part.hasher.size, response.status_code
-        offered = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        if start and (status == 416 or (status == 206 and not offered)):
-            part.restart()
-            raise _SourceError(f"HTTP {status}, cannot resume at byte {start:,}", again=True)
-        _check_status(response)
-        if status == 200:
-            part.restart()
-        text = response.headers.get("Content-Length", "")
-        announced = part.hasher.size + int(text) if text.isdigit() else None
-        expected = part.resource.size
-        if options.verify and announced and expected is not None and announced != expected and not _html(response):
-            raise _SourceError(f"announces {announced:,} bytes, expected {expected:,}")
-        part.fill(_body(response), announced)
-
-
-def _get(session: requests.Session, url: str, start: int, timeout: tuple[float, float]) -> requests.Response:
-    """Open a URL, following redirects ourselves, for requests would follow one from https to http."""
-    import requests
-
-    headers = {"Accept-Encoding": "identity", "User-Agent": "dvsprep"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
-        for _ in range(MAX_REDIRECTS + 1):
-            response = session.get(url, headers=headers, timeout=timeout, stream=True, allow_redirects=False)
-            if not response.is_redirect:
-                return response
-            response.close()
-            url = redirect_target(url, response.headers["Location"])
-    except requests.RequestException as error:
-        lasting = isinstance(error, requests.exceptions.InvalidSchema | requests.exceptions.InvalidURL)
-        raise _SourceError(f"{type(error).__name__}: {error}", again=not lasting) from error
-    raise _SourceError(f"more than {MAX_REDIRECTS} redirects")
-
-
-def redirect_target(url: str, location: str) -> str:
-    """Return where a redirect leads; refuse one that leaves http(s), or https for http."""
-    target = urljoin(url, location)
-    before, after = urlsplit(url).scheme, urlsplit(target).scheme
-    if after not in ("http", "https") or (before == "https" and after == "http"):
-        raise _SourceError(f"redirects from {before} to {target}, which is not followed")
-    return target
-
-
-def _check_status(response: requests.Response) -> None:
-    status = response.status_code
-    if status == 200 or (status == 206 and "Range" in response.request.headers):
-        return
-    if status == 202 and not next(_body(response), b""):
-        raise _SourceError("bot challenge (HTTP 202, empty body)")
-    after = response.headers.get("Retry-After", "")
-    wait = float(after) if after.isdigit() else None
-    raise _SourceError(f"HTTP {status} {response.reason}".rstrip(), again=status in RETRY_STATUS, wait=wait)
-
-
-def _html(response: requests.Response) -> bool:
-    return response.headers.get("Content-Type", "").startswith("text/html")
-
-
-def _body(response: requests.Response) -> Blocks:
-    """Yield the bytes as sent: some servers call a .tar.gz a gzip-encoded tar, which must not be undone."""
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield from response.raw.stream(BLOCK, decode_content=False)
-    except HTTPError as error:
-        raise _SourceError(f"connection lost: {error}", again=True) from error
-
-
-class _Part:
-    """A download that is not whole yet: a file of this call alone, and the hash of what is in it.
-
-    With `resume`, what a dead or interrupted call left is taken over by renaming it, so it has one owner.
-    """
-
-    def __init__(self, resource: Resource, folder: Path, bar: tqdm[Any], *, resume: bool) -> None:
-        self.resource, self.folder, self.bar = resource, folder, bar
-        self.prefix = f"{resource.name}.part-"
-        self.path = folder / f"{self.prefix}{tag()}"
-        self.resume = resume
-        self.resumed = False
-        self.hasher = Hasher(sha256=bool(resource.sha256))
-        for left in abandoned(folder, self.prefix) if resume else ():
-            try:
-                left.replace(self.path)
-            except FileNotFoundError:
-                continue  # another process was first
-        self._take_over()
-        self.file = self.path.open("ab")
-
-    def _take_over(self) -> None:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            while block := file.read(BLOCK):
-                self.hasher.update(block)
-        self.resumed = self.hasher.size > 0
-        self.bar.update(self.hasher.size)
-
-    def restart(self) -> None:
-        """Drop what is there."""
-        self.file.truncate(0)
-        self.hasher = Hasher(sha256=bool(self.resource.sha256))
-        self.resumed = False
-        self.bar.reset()
-
-    def fill(self, blocks: Blocks, announced: int | None) -> None:
-        """Append a source's blocks; refuse at the first one what is not the kind of file it should be."""
-        if self.hasher.size:
-            self.resumed = True
-        with closing(blocks):
-            for block in blocks:
-                if not self.hasher.size:
-                    self._sniff(block)
-                self.file.write(block)
-                self.hasher.update(block)
-                self.bar.update(len(block))
-        self.file.flush()
-        size = self.hasher.size
-        if not size:
-            raise _SourceError("empty body")
-        if announced is not None and size != announced:
-            raise _SourceError(f"{size:,} of {announced:,} bytes received", again=True)
-
-    def _sniff(self, head: bytes) -> None:
-        suffix = Path(self.resource.name).suffix.lower()
-        if is_html(head) and suffix not in (".html", ".htm"):
-            raise _SourceError("an HTML page, not the file")
-        if not head.startswith(MAGIC.get(suffix, b"")):
-            raise _SourceError(f"not a {suffix} file, it begins with {head[:8]!r}")
-
-    def check_whole(self, verify: bool) -> None:
-        """Refuse a file that is not the published one, and keep it as ``.bad``."""
-        why = mismatch(self.resource, self.hasher.digest())
-        if not (why and verify):
-            return
-        if self.resumed:  # the beginning may be of another version; what is whole is judged
-            self.restart()
-            raise _SourceError(f"{why} after resuming", again=True, wait=0)
-        self.file.close()
-        bad = set_aside(self.path, self.folder / self.resource.name)
-        self.file = self.path.open("ab")
-        self.restart()
-        raise _SourceError(f"{why}, kept as {bad.name}")
-
-    def finish(self, verify: bool, warn: Callable[[str], None]) -> Path:
-        """Give the file its name. A wrong one that has it is set aside, one that just arrived there stays."""
-        digest = self.hasher.digest()
-        self.file.close()
-        path = self.folder / self.resource.name
-        if path.exists():
-            if check(self.resource, self.folder, verify=verify).state == "ok":
-                self.path.unlink()
-                return path
-            set_aside(path)
-        publish(self.path, path)
-        why = mismatch(self.resource, digest)
-        if why:
-            warn(f"{path} is used without verification: {why}, its MD5 is {digest.md5}")
-        Ledger(self.folder).record(self.resource.name, path, digest.md5, not why, digest.sha256)
-        return path
-
-    def close(self) -> None:
-        """Leave what arrived to the next call, or nothing if it could not be trusted then."""
-        self.file.close()
-        if not self.path.exists():
-            return
-        if self.resume and self.hasher.size:
-            self.path.replace(self.folder / f"{self.prefix}{NOBODY}")
-        else:
-            self.path.unlink()
+def _download(client: _Client, source: Source, part: Part, call: _Call) -> None:
+    headers = part.asks(source)
+    with get(client.session(), source, headers, call.timeout()) as response:
+        start = part.size if headers else 0
+        first, total = extent(response)
+        version = validator(response)
+        other = bool(headers.get("If-Range")) and version not in ("", headers.get("If-Range"))
+        if start and (response.status_code == 416 or (response.status_code == 206 and (first != start or other))):
+            source.whole = True
+            why = "of another version" if other else f"HTTP {response.status_code}, cannot resume at byte {start:,}"
+            raise SourceError(why, again=True, wait=0)
+        if failure := refusal(response, source):
+            raise failure
+        if response.status_code == 200:
+            start = 0
+        elif total is None:
+            total = part.resource.size
+        part.fill(source, call.watched(body(response)), total, start=start, validator=version)

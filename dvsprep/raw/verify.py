@@ -86,7 +86,10 @@ def is_html(head: bytes) -> bool:
 
 
 class Entry(NamedTuple):
-    """What the ledger knows of one file: its hashes, and the stat under which they hold."""
+    """What the ledger knows of one file: its hashes, the stat under which they hold, and who says that they are right.
+
+    `own` is True where the MD5 it was verified with is not the published one but one that a person gave.
+    """
 
     md5: str
     size: int
@@ -94,6 +97,7 @@ class Entry(NamedTuple):
     inode: int
     verified: bool
     sha256: str | None = None
+    own: bool = False
 
 
 class Ledger:
@@ -119,28 +123,33 @@ class Ledger:
     def fresh(self, name: str, path: Path) -> Entry | None:
         """Return the record if the file has not been touched since."""
         entry = self.get(name)
-        if entry is None or entry != _entry(path, entry.md5, entry.verified, entry.sha256):
-            return None
-        return entry
+        stat = path.stat()
+        same = entry is not None and entry[1:4] == (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        return entry if same else None
 
-    def record(self, name: str, path: Path, md5: str, verified: bool, sha256: str | None = None) -> None:
-        """Remember the hash of the file at `path`, and whether it is the published one."""
+    def record(
+        self, name: str, path: Path, md5: str, verified: bool, sha256: str | None = None, *, own: bool = False
+    ) -> None:
+        """Remember the hash of the file at `path`, and whether it is the published one, or a person's `own`."""
         try:
-            entry = _entry(path, md5, verified, sha256)
-            with _writing:
-                entries = self._load()
-                if entries.get(name) == entry:
-                    return
-                entries[name] = entry
-                text = json.dumps({key: entries[key]._asdict() for key in sorted(entries)}, indent=2)
-                write_atomic(self.path, text.encode())
+            stat = path.stat()
+            self.put(name, Entry(md5, stat.st_size, stat.st_mtime_ns, stat.st_ino, verified, sha256, own))
         except OSError:
             return  # a read-only or full folder: the file will be hashed again, nothing else is lost
 
+    def put(self, name: str, entry: Entry) -> None:
+        """Remember an entry, also of a file that is not here."""
+        with _writing:
+            entries = self._load()
+            if entries.get(name) == entry:
+                return
+            entries[name] = entry
+            text = json.dumps({key: entries[key]._asdict() for key in sorted(entries)}, indent=2)
+            write_atomic(self.path, text.encode())
 
-def _entry(path: Path, md5: str, verified: bool, sha256: str | None) -> Entry:
-    stat = path.stat()
-    return Entry(md5, stat.st_size, stat.st_mtime_ns, stat.st_ino, verified, sha256)
+    def entries(self) -> dict[str, Entry]:
+        """Return all that is known."""
+        return self._load()
 
 
 class Verdict(NamedTuple):
@@ -185,7 +194,7 @@ def check(resource: Resource, folder: Path, *, verify: bool = True, progress: Pr
         digest = digest_file(path, progress, sha256=bool(resource.sha256))
     why = mismatch(resource, digest)
     if not (why and verify):  # a file about to be set aside must not become this name's record
-        ledger.record(resource.name, path, digest.md5, not why, digest.sha256)
+        ledger.record(resource.name, path, digest.md5, not why, digest.sha256, own=not resource.published)
     if why and not (why == NO_HASH and not verify):
         return verdict("partial" if short else "wrong", why, digest.md5)
     return verdict("ok", why, digest.md5)

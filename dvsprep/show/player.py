@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from dvsprep.types import Array
 
 Playable = FrameCache | EventFrames
-ROW = 8  # frames of a class in a still picture
+ROW = 6  # frames of a class in a still picture
+TILE = 260  # pixels of a class at most, wide enough for its name
 
 
 def frames_of(cache: FrameCache | EventCache, T: int) -> Playable:
@@ -65,23 +66,25 @@ def clip(source: Playable, i: int, palette: str) -> tuple[Images, str]:
 def class_grid(source: Playable, palette: str, *, still: bool = False) -> tuple[Images, str]:
     """Paint one sample of each class in one picture; a still one shows each class as a row of frames."""
     clips: list[Images] = []
-    titles = []
+    titles, absent = [], []
     for label, name in enumerate(source.classes):
         members = np.flatnonzero(source.labels == label)
         frames = source[int(members[0])][0] if len(members) else np.zeros((0, 2, 1, 1))
+        text = name if name == str(label) else f"{label} {name}"
         if not len(frames):
+            absent.append(text)
             continue
         H, W = frames.shape[2:]
-        painted = paint(frames, palette=palette, scale=fit_scale(H, W, target=136))
-        text = name if name == str(label) else f"{label} {name}"
+        painted = paint(frames, palette=palette, scale=fit_scale(H, W, target=TILE))
         if still:
             steps = np.linspace(0, len(painted) - 1, ROW).round().astype(int)
             clips += [painted[k : k + 1] for k in steps]
-            titles += [f"{text}, frame {k}" if k == steps[0] else f"frame {k}" for k in steps]
+            titles += [text, *(f"frame {k}" for k in steps[1:])]
         else:
             clips.append(painted)
             titles.append(text)
     if not clips:
         raise UsageError("the cache holds no frames")
     images = grid(clips, titles, ROW if still else None)
-    return images, f"{source.dataset} {source.split}: one sample of each class"
+    without = f" | none of {', '.join(absent)}" if absent else ""
+    return images, f"{source.dataset} {source.split}: one sample of each class{without}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,11 @@ def play(images: Images, *, fps: float = 10, title: str = "") -> None:
     """Play a clip in a window until it is closed; space pauses, left and right step, q closes."""
     if not has_display():
         raise BackendError("there is no display to open a window on", hint=_HINT)
-    import matplotlib.pyplot as plt
-
     try:
+        import matplotlib.pyplot as plt
+
         fig, _anim = build(images, fps, title)
-    except ImportError as error:  # MPLBACKEND names a toolkit that is not installed
+    except (ImportError, ValueError) as error:  # MPLBACKEND names a toolkit that is not installed, or is none
         raise BackendError(f"Matplotlib cannot open a window: {error}", hint=_HINT) from error
     if fig.canvas.required_interactive_framework is None:
         fig.canvas.draw()  # an animation that was never drawn warns when it is dropped
@@ -78,7 +79,7 @@ class _Player:
         axes = fig.add_axes((0.02, 0.06, 0.96, 0.86))
         axes.set_axis_off()
         self.picture = axes.imshow(images[0], interpolation="nearest")
-        self.heading = axes.set_title("", color="#dee2ea")
+        self.heading = axes.set_title("", color="#dee2ea", size="small")
         fig.text(0.5, 0.02, _KEYS, color="#8a90a0", ha="center", size="small")
         if fig.canvas.manager is not None:
             fig.canvas.manager.set_window_title(title or "dvsprep")
@@ -96,7 +97,8 @@ class _Player:
     def draw(self) -> list[Artist]:
         count = f"{self.t + 1}/{len(self.images)}"
         self.picture.set_data(self.images[self.t])
-        self.heading.set_text(f"{self.title}  {count}" if self.title else count)
+        # Two lines of this many small letters fit above the picture.
+        self.heading.set_text(textwrap.fill(f"{self.title}  {count}" if self.title else count, 88))
         return [self.picture, self.heading]
 
     def tick(self, _: int) -> list[Artist]:

@@ -106,7 +106,7 @@ def test_ledger_outlives_the_file_and_keeps_its_sha256(tmp_path, monkeypatch):
     stat = path.stat()
     path.unlink()
     assert Ledger(tmp_path).get("a.tar.gz") == (
-        MD5, len(DATA), stat.st_mtime_ns, stat.st_ino, True, resource.sha256,
+        MD5, len(DATA), stat.st_mtime_ns, stat.st_ino, True, resource.sha256, False,
     )  # fmt: skip
     assert Ledger(tmp_path).get("b") is None
 

@@ -1,0 +1,40 @@
+"""``dvsprep bundle``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from dvsprep.cli import options
+
+
+@click.command()
+@options.name_argument
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The tar to make.")
+@click.option(
+    "--what",
+    type=click.Choice(["download", "caches"]),
+    default="download",
+    show_default=True,
+    help="The verified files as published, or the finished event and frame caches.",
+)
+@options.root_option
+@options.json_option
+def command(name: str, output: Path, what: Literal["download", "caches"], root: Path | None, as_json: bool) -> None:
+    """Pack dataset NAME for a machine without internet: one tar, with the size and SHA-256 of every file.
+
+    There, `dvsprep unbundle` compares and unpacks it.
+    """
+    from dvsprep import raw
+    from dvsprep.pipeline import Job
+
+    job = Job(name, root)
+    if what == "download":
+        raw.require(raw.expect(job.dataset.resources, job.download), job.download, warn=options.say)
+    path = raw.bundle(job.folder, output, what)
+    if as_json:
+        options.emit({"dataset": job.dataset.name, "what": what, "bundle": str(path), "bytes": path.stat().st_size})
+    else:
+        click.echo(str(path))

@@ -1,0 +1,111 @@
+"""Layouts that several datasets share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dvsprep.datasets.dataset import Dataset, Layout, files
+from dvsprep.errors import ArchiveError
+from dvsprep.events import Instances, Recording, Sample, catalog
+
+ClassOf = Callable[[Path], str]
+
+
+def by_number(text: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts 10 after 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def part(i: int) -> ClassOf:
+    """Return a ``class_of``: field i of a file name whose fields are joined by ``_``; "" where there are fewer."""
+    return lambda path: dict(enumerate(path.stem.split("_"))).get(i, "")
+
+
+def class_folders(
+    suffix: str,
+    *,
+    folders: Mapping[str, str] | None = None,
+    class_of: ClassOf = lambda path: path.parent.name,
+    skip: Callable[[Path], bool] = lambda path: False,  # noqa: ARG005
+) -> Layout:
+    """Return a layout: one recording a file, its class told by its path, ordered by class and number.
+
+    Parameters
+    ----------
+    suffix : str
+        Of the recordings.
+    folders : mapping, optional
+        The folder below which each split's files lie; by default everything is the split ``all``.
+    class_of : callable
+        File to class name; the name of its folder unless told.
+    skip : callable
+        Files that are no recordings.
+    """
+
+    def layout(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) -> list[Recording]:  # noqa: ARG001
+        index = {name: i for i, name in enumerate(dataset.classes)}
+        found: dict[str, list[Recording]] = {split: [] for split in dataset.splits}
+        for tree in dict.fromkeys(trees.values()):  # an adopted folder stands for all archives
+            for path in files(tree, suffix):
+                if skip(path):
+                    continue
+                name = class_of(path)
+                if name not in index:
+                    raise ArchiveError(f"{path}: {name!r} is no class of {dataset.name}")
+                split = _split_of(path.relative_to(tree), folders)
+                if split is not None:
+                    sample = Sample(f"{name}/{path.stem}", index[name])
+                    found[split].append(Recording(path, dataset.format, split, (sample,)))
+        for split, recordings in found.items():
+            if not recordings:
+                raise ArchiveError(f"{', '.join(map(str, trees.values()))}: no {suffix} file of the split {split}")
+            recordings.sort(key=lambda r: (r.samples[0].label, by_number(r.samples[0].id)))
+        return [recording for recordings in found.values() for recording in recordings]
+
+    return layout
+
+
+def _split_of(path: Path, folders: Mapping[str, str] | None) -> str | None:
+    if folders is None:
+        return "all"
+    return next((split for split, folder in folders.items() if folder in path.parts[:-1]), None)
+
+
+def containers(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) -> list[Recording]:  # noqa: ARG001
+    """Lay out files that each hold many samples, in the file's own order; ``x.h5.zip`` holds ``x.h5``.
+
+    There is one source a split, or one file with all splits in it.
+    """
+    recordings: list[Recording] = []
+    sources = list(trees.items()) * (len(dataset.splits) if len(trees) == 1 else 1)
+    for split, (archive, tree) in zip(dataset.splits, sources, strict=True):
+        name = archive.removesuffix(".zip")
+        path = tree if tree.is_file() else next(files(tree, name), None) if tree.is_dir() else None
+        if path is None:
+            raise ArchiveError(f"{tree}: holds no {name}")
+        recordings += _container(path, dataset, split)
+    return recordings
+
+
+def idx_pairs(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) -> list[Recording]:  # noqa: ARG001
+    """Lay out MNIST's four files: ``train-images-idx3-ubyte.gz`` and its labels, ``t10k-...``."""
+    images = {"train": "train-images-idx3-ubyte.gz", "test": "t10k-images-idx3-ubyte.gz"}
+    for path in trees.values():
+        if not path.is_file():
+            raise ArchiveError(f"{path}: is missing")
+    return [recording for split in dataset.splits for recording in _container(trees[images[split]], dataset, split)]
+
+
+def _container(path: Path, dataset: Dataset, split: str) -> list[Recording]:
+    """Return a file's samples in recordings of up to 256, so that workers share it."""
+    container = catalog.CONTAINERS[dataset.format][0]
+    several = dataset.format == "ntidigits-h5"
+    found = container.labels(path, split) if several else container.labels(path)
+    samples = []
+    for key, label in found:
+        if not 0 <= label < len(dataset.classes):
+            raise ArchiveError(f"{path}: sample {key} has label {label}, expected 0 to {len(dataset.classes) - 1}")
+        samples.append(Sample(key.removeprefix(f"{split}/"), label, key=key))
+    return [Recording(path, dataset.format, split, tuple(samples[i : i + 256])) for i in range(0, len(samples), 256)]

@@ -1,0 +1,28 @@
+"""Results that somebody else made, in read-only folders that many people share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dvsprep.errors import UsageError
+
+
+def shared_roots() -> list[Path]:
+    """Return the roots that $DVSPREP_SHARED_ROOTS names, separated as in $PATH, in the order to search."""
+    names = os.environ.get("DVSPREP_SHARED_ROOTS", "").split(os.pathsep)
+    return [Path(name).expanduser() for name in names if name.strip()]
+
+
+def find_shared(name: str, relative: str | os.PathLike[str]) -> Path | None:
+    """Return the first ``<shared root>/<name>/<relative>`` that exists; nothing is opened, written or locked.
+
+    What has its final name is complete, so existence is all there is to ask. A root that cannot be read has nothing.
+    """
+    inner = Path(name) / relative
+    if inner.is_absolute() or ".." in inner.parts:
+        raise UsageError(f"{inner} leaves the shared root")
+    for root in shared_roots():
+        if os.path.exists(root / inner):  # noqa: PTH110 - Path.exists raises where a folder must not be read
+            return root / inner
+    return None
