@@ -56,6 +56,9 @@ class Job(Workspace):
     ) -> None:
         super().__init__(name, root, spec, options)
         self.say = say
+        from dvsprep.cache import codec
+
+        codec.get(self.options.codec)  # a codec that does not exist is better known now than after an hour
 
     # -- plan --
 
@@ -76,7 +79,9 @@ class Job(Workspace):
         return all(path.exists() for path in paths.values())
 
     def _pending(self) -> list[raw.Resource]:
-        """Return the files that no complete extracted folder stands for."""
+        """Return the files that no complete extracted folder, and no adopted one, stands for."""
+        if self.adopted is not None:
+            return []
         trees = self.trees()
         return [r for r in self.archives if not trees[r.name].is_dir()]
 
@@ -195,23 +200,23 @@ class Job(Workspace):
         recordings = self.dataset.layout(self.trees(), self.dataset, self.options.instances)
         classes = self.dataset.class_names(self.trees()) if self.dataset.class_names else self.dataset.classes
         provenance = self._provenance()
-        mended: dict[str, int] = {}
-
-        def note(recording: str, what: str, count: int) -> None:
-            mended[what] = mended.get(what, 0) + count
-            self.say(f"{recording}: {what.replace('_', ' ')}: {count}")
-
         for split, path in self.events_paths().items():
             here = [r for r in recordings if r.split == split]
             samples = [sample for recording in here for sample in recording.samples]
             self._check_counts(split, len(samples))
             ids, labels = [s.id for s in samples], [s.label for s in samples]
+            if len(set(ids)) < len(ids):
+                twice = next(id for i, id in enumerate(ids) if id in ids[:i])
+                raise IntegrityError(f"{self.dataset.name} {split}: two recordings are the sample {twice}")
             header = self._header("events", split, ids, labels, provenance, classes)
             with self._bar(f"events {split}", len(samples)) as progress:
                 cache.events_cache(
                     path, header, here, self.options.policy,
-                    jobs=self.options.jobs, say=self.say, progress=progress, note=note,
+                    jobs=self.options.jobs, say=self.say, progress=progress, note=self._note,
                 )  # fmt: skip
+
+    def _note(self, recording: str, what: str, count: int) -> None:
+        self.say(f"{recording}: {what.replace('_', ' ')}: {count}")
 
     def _check_counts(self, split: str, found: int) -> None:
         expected = self.dataset.samples.get(split)

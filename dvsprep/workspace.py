@@ -29,6 +29,14 @@ def events_name(identity: Mapping[str, Any], split: str) -> str:
     return f"{identity.get('instances', 'events')}-{digest(identity)[:8]}.{split}.h5"
 
 
+def _replaced(path: Path, entry: Any) -> bool:
+    """Tell whether a file is there that is not the one its record is of; a copy with the same time is the same."""
+    if not path.is_file():
+        return False
+    stat = path.stat()
+    return entry is None or (entry.size, entry.mtime_ns) != (stat.st_size, stat.st_mtime_ns)
+
+
 @dataclass(frozen=True)
 class Options:
     """How to build; ``jobs``, ``codec``, ``verify`` and ``network`` never change a number in a cache."""
@@ -107,6 +115,9 @@ class Workspace:
         md5s: dict[str, str | None] = {}
         for resource in self.archives:
             entry = None if self.options.verify and resource.md5 else ledger.get(resource.name)
+            if not self.options.verify and _replaced(self.download / resource.name, entry):
+                md5s[resource.name] = None
+                continue
             accepted = entry is not None and (not self.options.verify or entry.verified)
             md5s[resource.name] = entry.md5 if entry and accepted else resource.md5
         return md5s

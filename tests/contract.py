@@ -1,4 +1,4 @@
-"""What every FrameSource owes its users, as one suite: subclass FrameSourceContract and give it a fixture ``source``."""
+"""What every FrameSource owes its users: subclass FrameSourceContract and give it a fixture ``source``."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FrameSourceContract:
         assert isinstance(source.labels, np.ndarray)
         assert source.labels.dtype == np.int64
         assert source.labels.shape == (len(source),)
-        assert 0 <= source.labels.min()
+        assert source.labels.min() >= 0
         assert source.labels.max() < len(source.classes)
         assert all(isinstance(name, str) for name in source.classes)
 

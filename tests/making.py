@@ -60,7 +60,9 @@ def header(n: int, kind: str = "events", **fields: Any) -> Header:
     return Header(kind=kind, **(known | fields))
 
 
-def events_cache(path: Path, samples: Sequence[Columns], *, chunk: int = 1024, codec: str = "deflate") -> cache.EventCache:
+def events_cache(
+    path: Path, samples: Sequence[Columns], *, chunk: int = 1024, codec: str = "deflate"
+) -> cache.EventCache:
     """Write an event cache of these samples, one a recording."""
     packed = [pack_events(i, e, chunk, get_codec(codec)) for i, e in enumerate(samples)]
     build(path, header(len(samples), codec=codec), lambda done: [[p for p in packed if p.index not in done]])
@@ -79,7 +81,9 @@ def frames_cache(
 
 def packed_frames(index: int, frames: np.ndarray, codec: str = "deflate") -> Packed:
     """Pack ready-made frames [T, C, H, W] as one sample."""
-    return Packed(index, {"n_events": 0, "t_start": 0, "t_end": 0}, {"frames": pack_rows(frames[None], 1, get_codec(codec))})
+    return Packed(
+        index, {"n_events": 0, "t_start": 0, "t_end": 0}, {"frames": pack_rows(frames[None], 1, get_codec(codec))}
+    )
 
 
 def plugin(folder: Path, body: str, name: str = "made") -> str:
@@ -118,7 +122,7 @@ def command(*arguments: object) -> list[str]:
 
 def dvsprep(*arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
     """Run ``dvsprep ARGUMENTS`` to its end."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=240, **how)  # noqa: PLW1510
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=240, **how)
 
 
 def digest(frames: Any, label: int) -> str:

@@ -101,17 +101,18 @@ def _recording_tasks(
 
 
 def pack_recordings(task: RecordingTask) -> tuple[list[Packed], dict[str, dict[str, int]]]:
-    """Decode, cut and pack a task's recordings."""
+    """Decode, cut and pack a task's recordings; return what had to be mended by recording, too."""
     codec = codecs.get(task.codec)
     packed: list[Packed] = []
     notes: dict[str, dict[str, int]] = {}
     for recording, indices in task.recordings:
         mended: dict[str, int] = {}
+        first = len(packed)
         samples = ev.samples_of(recording, task.sensor, task.policy, mended)
         for index, (_, events) in zip(indices, samples, strict=True):
             packed.append(pack_events(index, events, task.chunk, codec))
         if mended:
-            notes[str(recording.path)] = mended
+            notes[str(recording.path)] = packed[first].mended = mended
     return packed, notes
 
 

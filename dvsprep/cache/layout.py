@@ -63,11 +63,15 @@ class Block:
 
 @dataclass
 class Packed:
-    """One sample, ready to be written."""
+    """One sample, ready to be written.
+
+    ``mended`` counts, by name, what had to be put right in its recording; the recording's first sample carries it.
+    """
 
     index: int
     facts: dict[str, int]
     blocks: dict[str, Block]
+    mended: dict[str, int] = field(default_factory=dict)
 
     @property
     def crc32(self) -> int:

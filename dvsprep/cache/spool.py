@@ -69,7 +69,8 @@ class Spool:
         blocks = {}
         for name, block in sample.blocks.items():
             blocks[name] = asdict(block) | {"packed": [len(chunk) for chunk in block.packed]}
-        head = {"facts": sample.facts | {"crc32": sample.crc32}, "blocks": blocks}
+        facts = sample.facts | {"crc32": sample.crc32}
+        head = {"facts": facts, "blocks": blocks, "mended": sample.mended}
         head_bytes = json.dumps(head, separators=(",", ":")).encode()
         chunks = b"".join(chunk for block in sample.blocks.values() for chunk in block.packed)
         frame = _FRAME.pack(_MAGIC, sample.index, len(head_bytes), len(chunks), 0)[:-4]

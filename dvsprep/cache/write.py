@@ -129,7 +129,12 @@ def _write(file: h5py.File, header: Header, spool: Spool) -> None:
     missing = [i for i in range(n) if i not in spool.positions]
     if missing:
         raise AssertionError(f"{len(missing)} samples were never built, the first is {header.ids[missing[0]]}")
-    _write_head(file, header)
+    mended: dict[str, int] = {}
+    for head in spool.heads.values():
+        for what, count in head["mended"].items():
+            mended[what] = mended.get(what, 0) + count
+    provenance = header.provenance | ({"mended": mended} if mended else {})
+    _write_head(file, header, provenance)
     file["labels"] = np.asarray(header.labels, np.int64)
     file["ids"] = np.array(
         [i.encode() for i in header.ids], dtype=f"S{max((len(i.encode()) for i in header.ids), default=1)}"
@@ -150,7 +155,7 @@ def _write(file: h5py.File, header: Header, spool: Spool) -> None:
         file["offsets"], file["rows"] = columns[0].offsets[:-1], columns[0].rows
 
 
-def _write_head(file: h5py.File, header: Header) -> None:
+def _write_head(file: h5py.File, header: Header, provenance: dict[str, Any]) -> None:
     attributes: dict[str, Any] = {
         "format": MAGIC,
         "schema": SCHEMA,
@@ -163,7 +168,7 @@ def _write_head(file: h5py.File, header: Header) -> None:
         "codec": header.codec,
         "spec": canonical_json(header.spec),
         "identity": canonical_json(header.identity),
-        "provenance": canonical_json(header.provenance | {"dvsprep": __version__}),
+        "provenance": canonical_json(provenance | {"dvsprep": __version__}),
         "time_unit": "microseconds",
         "polarity": "0 = OFF, 1 = ON; channel 0 counts OFF, channel 1 counts ON",
         "origin": "top left; x is the column, y the row",

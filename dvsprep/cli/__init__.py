@@ -26,12 +26,16 @@ COMMANDS = {
     "adopt": "Take over files that were downloaded by hand.",
     "bundle": "Pack verified files or caches for a machine without internet.",
     "unbundle": "Unpack what `bundle` made.",
+    "import": "Make a dataset of your own recordings.",
+    "split": "Write a split of a dataset to a file that can be cited.",
     "events": "Build a dataset's event caches.",
     "frames": "Build a dataset's frame caches, and every earlier stage that is missing.",
     "info": "Describe a cache.",
     "play": "Show a sample: in a window, in the terminal, or as a GIF or PNG.",
     "export": "Write samples as npz, npy, png or h5.",
+    "convert": "Turn a recording, or a sample of an event cache, into npz, DAT or text.",
 }
+MODULES = {"import": "import_"}  # where a command's name is a word of Python
 EXIT_CODES = """\b
 Exit codes:
   0 ok                  5 integrity (wrong MD5, broken file)
@@ -52,7 +56,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"dvsprep.cli.{name}").command  # type: ignore[no-any-return]
+        return importlib.import_module(f"dvsprep.cli.{MODULES.get(name, name)}").command  # type: ignore[no-any-return]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):

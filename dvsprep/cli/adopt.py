@@ -13,6 +13,7 @@ from dvsprep.errors import UsageError
 @click.command()
 @options.name_argument
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.dataset_file_option
 @options.root_option
 @options.no_verify_option
 @options.json_option

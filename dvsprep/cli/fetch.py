@@ -24,6 +24,7 @@ from dvsprep.cli import options
 @options.offline_option
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for everything together.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), default=3, show_default=True, help="Files at once.")
+@options.dataset_file_option
 @options.root_option
 @options.no_verify_option
 @options.json_option
@@ -70,9 +71,8 @@ def _table(name: str, resources: list[Any], reports: list[Any], as_json: bool) -
     """Print one line a source; fail if a file that has sources has none that works."""
     from dvsprep.errors import FetchError
 
-    if as_json:
-        options.emit({"dataset": name, "sources": [report._asdict() for report in reports]})
-    else:
+    result = {"dataset": name, "sources": [report._asdict() for report in reports]}
+    if not as_json:
         row = "{:<4} {:<22} {:>6} {:>14} {:>5} {:>7}  {}"
         click.echo(row.format("ok", "file", "status", "bytes", "magic", "seconds", "source"))
         words = {True: "yes", False: "no", None: "-"}
@@ -87,4 +87,7 @@ def _table(name: str, resources: list[Any], reports: list[Any], as_json: bool) -
         if resource.name not in probed:
             options.say(f"{resource.name}: only by hand, from {resource.page or 'a page that is not known'}")
     if dead := sorted(probed - working):
-        raise FetchError(f"no source works for {', '.join(dead)}", hint="a mirror may: --mirror URL")
+        error = FetchError(f"no source works for {', '.join(dead)}", hint="a mirror may: --mirror URL")
+        raise options.Failed(error, result)
+    if as_json:
+        options.emit(result)

@@ -58,6 +58,8 @@ def _print(facts: dict[str, Any]) -> None:
     for name, md5 in facts["provenance"].get("files", {}).items():
         state = "NOT VERIFIED, accepted with --no-verify" if name in facts["unverified"] else "verified"
         line("source", f"{name}, MD5 {md5}, {state}")
+    if n := facts["provenance"].get("imported"):
+        line("source", f"{n} imported recording(s)")
     for what, count in facts["provenance"].get("mended", {}).items():
         line("mended", f"{what.replace('_', ' ')}: {count}")
     if "damaged" in facts:

@@ -62,16 +62,43 @@ mirror_option = click.option(
 )
 
 
-def build_options(function: F) -> F:
-    """Add the flags that `events` and `frames` share."""
+def _dataset_file(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None and not context.resilient_parsing:
+        from dvsprep import datasets
+        from dvsprep.datasets.from_file import load
+
+        datasets.register(load(value))
+
+
+dataset_file_option = click.option(
+    "--dataset-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    is_eager=True,
+    expose_value=False,
+    callback=_dataset_file,
+    help="Describes a dataset of your own, whose name NAME then may be.",
+)
+
+
+def _sensor(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    height, x, width = value.lower().partition("x")
+    if not (x and height.isdecimal() and width.isdecimal() and 0 < int(height) < 1 << 15 and 0 < int(width) < 1 << 15):
+        raise click.BadParameter(f"{value!r}: expected HEIGHTxWIDTH, for example 128x128 or 260x346")
+    return int(height), int(width)
+
+
+sensor_option = click.option(
+    "--sensor", metavar="HxW", callback=_sensor, help="Height and width in pixels.  [default: what the files state]"
+)
+
+
+def policy_options(function: F) -> F:
+    """Add the flags that say what to do with recordings that break the rules."""
     for option in reversed(
         (
-            click.option(
-                "--instances",
-                type=click.Choice(["rows", "first", "merged"]),
-                default="rows",
-                help="Which label rows make a sample: every row, the first of each class, or all of a class as one.",
-            ),
             click.option(
                 "--out-of-range",
                 type=click.Choice(["error", "drop"]),
@@ -85,6 +112,16 @@ def build_options(function: F) -> F:
                 help="What to do with timestamps that run backward.",
             ),
             click.option("--salvage", is_flag=True, help="Keep what is whole of a truncated recording."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def worker_options(function: F) -> F:
+    """Add the flags of commands that build caches."""
+    for option in reversed(
+        (
             click.option(
                 "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Workers.  [default: the usable CPUs]"
             ),
@@ -95,6 +132,32 @@ def build_options(function: F) -> F:
                 show_default=True,
                 help="How chunks are packed: deflate or none.",
             ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def policy_from(flags: Mapping[str, Any]) -> Any:
+    """Return the Policy that the flags of :func:`policy_options` spell."""
+    from dvsprep.events import Policy
+
+    return Policy(flags["out_of_range"], flags["unsorted"], flags["salvage"])
+
+
+def build_options(function: F) -> F:
+    """Add the flags that `events` and `frames` share."""
+    for option in reversed(
+        (
+            click.option(
+                "--instances",
+                type=click.Choice(["rows", "first", "merged"]),
+                default="rows",
+                help="Which label rows make a sample: every row, the first of each class, or all of a class as one.",
+            ),
+            policy_options,
+            worker_options,
+            dataset_file_option,
             no_verify_option,
             offline_option,
             mirror_option,
@@ -108,13 +171,12 @@ def build_options(function: F) -> F:
 
 def options_from(flags: Mapping[str, Any]) -> Any:
     """Return the Options that the flags of :func:`build_options` spell."""
-    from dvsprep.events import Policy
     from dvsprep.raw import Network
     from dvsprep.workspace import Options
 
     return Options(
         instances=flags["instances"],
-        policy=Policy(flags["out_of_range"], flags["unsorted"], flags["salvage"]),
+        policy=policy_from(flags),
         split=flags.get("split"),
         seed=flags.get("seed", 0),
         jobs=flags["jobs"],

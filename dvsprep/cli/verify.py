@@ -12,6 +12,7 @@ from dvsprep.errors import HashMismatchError, NotFoundError
 
 @click.command()
 @options.name_argument
+@options.dataset_file_option
 @options.root_option
 @options.json_option
 def command(name: str, root: Path | None, as_json: bool) -> None:

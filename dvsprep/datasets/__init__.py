@@ -10,6 +10,7 @@ import importlib
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from dvsprep import raw
 from dvsprep.datasets import local
 from dvsprep.datasets.dataset import Dataset
 from dvsprep.errors import UnknownDatasetError, UsageError
@@ -78,8 +79,10 @@ def get(name: str, root: Path | None = None) -> Dataset:
         if not isinstance(dataset, Dataset):
             raise UsageError(f"dataset {name}: {entry.value} is a {type(dataset).__name__}, expected a Dataset")
         return dataset
-    if root is not None and (imported := local.load(root / name)) is not None:
-        return imported
+    if root is not None:
+        shared = raw.find_shared(name, local.FACTS) if not (root / name / local.FACTS).is_file() else None
+        if (imported := local.load(shared.parent if shared else root / name)) is not None:
+            return imported
     near = difflib.get_close_matches(name.lower().replace("-", ""), names(), n=3, cutoff=0.4)
     raise UnknownDatasetError(
         f"no dataset is named {name!r}",

@@ -18,6 +18,8 @@ def layout(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) ->
     """``action_XXX/<name>.npz``; ``train_label.txt`` and the like list ``action_XXX/<name> <label>``."""
     archive = trees["MINI_HARDVS_files.zip"]
     paths = {f"{path.parent.name}/{path.stem}": path for path in files(archive, ".npz")}
+    if not paths:
+        raise ArchiveError(f"{archive}: holds no .npz file")
     recordings = []
     for split in dataset.splits:
         listing = trees[f"{split}_label.txt"]

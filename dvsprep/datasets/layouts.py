@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from dvsprep.datasets.dataset import Dataset, Layout, files
@@ -21,6 +21,18 @@ def by_number(text: str) -> list[tuple[int, str]]:
 def part(i: int) -> ClassOf:
     """Return a ``class_of``: field i of a file name whose fields are joined by ``_``; "" where there are fewer."""
     return lambda path: dict(enumerate(path.stem.split("_"))).get(i, "")
+
+
+def number_classes(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return class names in natural order, and the label of each name as it was written.
+
+    Where all are whole numbers, 01 and 1 are one class, and 10 comes after 9.
+    """
+    written = set(names)
+    as_numbers = all(name.isdecimal() for name in written)
+    plain = {name: str(int(name)) if as_numbers else name for name in written}
+    classes = tuple(sorted(set(plain.values()), key=by_number))
+    return classes, {name: classes.index(plain[name]) for name in written}
 
 
 def class_folders(
@@ -48,9 +60,10 @@ def class_folders(
         index = {name: i for i, name in enumerate(dataset.classes)}
         found: dict[str, list[Recording]] = {split: [] for split in dataset.splits}
         for tree in dict.fromkeys(trees.values()):  # an adopted folder stands for all archives
-            for path in files(tree, suffix):
-                if skip(path):
-                    continue
+            paths = [path for path in files(tree, suffix) if not skip(path)]
+            if not paths:
+                raise ArchiveError(f"{tree}: holds no {suffix} file")
+            for path in paths:
                 name = class_of(path)
                 if name not in index:
                     raise ArchiveError(f"{path}: {name!r} is no class of {dataset.name}")

@@ -23,7 +23,9 @@ def load(folder: Path) -> Dataset | None:
         facts = json.loads(path.read_bytes())
         return from_facts(folder.name, facts)
     except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{path}: unreadable: {error!r}", hint="import the recordings again") from None
+        raise IntegrityError(
+            f"{path}: unreadable: {error!r}", hint="delete it and import the recordings again"
+        ) from None
 
 
 def from_facts(name: str, facts: Mapping[str, Any]) -> Dataset:

@@ -4,6 +4,7 @@ Readers take a file's bytes and return columns t, x, y, p; kernels decode whole 
 """
 
 from dvsprep.events.catalog import READERS, version
+from dvsprep.events.label_table import LabelRow, read_table, table_samples
 from dvsprep.events.labels import Instances, Row, Sample, read_csv, samples
 from dvsprep.events.reading import Decoded, Policy
 from dvsprep.events.split import Recording, cut, read, samples_of, warm_up
@@ -12,6 +13,7 @@ __all__ = [
     "READERS",
     "Decoded",
     "Instances",
+    "LabelRow",
     "Policy",
     "Recording",
     "Row",
@@ -19,8 +21,10 @@ __all__ = [
     "cut",
     "read",
     "read_csv",
+    "read_table",
     "samples",
     "samples_of",
+    "table_samples",
     "version",
     "warm_up",
 ]

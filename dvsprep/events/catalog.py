@@ -5,7 +5,7 @@ A version belongs to each reader: a change in what it returns for the same bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +20,11 @@ PathReader = Callable[[Path, str, Sensor | None, Policy], Decoded]
 
 
 class Container(NamedTuple):
-    """How a file of many samples is read: its labels cheaply, then one sample at a time."""
+    """How a file of many samples is read: its labels cheaply, then samples by (key, name), one or many at a time."""
 
     labels: Callable[..., list[tuple[str, int]]]
     read_one: Callable[[Path, str, str, Sensor, Policy], Decoded]
+    read_many: Callable[[Path, Iterable[tuple[str, str]], Sensor, Policy], Iterator[Decoded]]
     sensor: Sensor
 
 
@@ -59,9 +60,9 @@ PATHS: dict[str, tuple[PathReader, int]] = {
 
 # path of a file of many samples
 CONTAINERS: dict[str, tuple[Container, int]] = {
-    "spikes-h5": (Container(spikes.labels, spikes.read_one, (1, spikes.SHD_CHANNELS)), 1),
-    "ntidigits-h5": (Container(spikes.labels, spikes.read_one, (1, spikes.NTIDIGITS_CHANNELS)), 1),
-    "smnist-idx": (Container(smnist.labels, smnist.read_one, (1, smnist.CHANNELS)), 1),
+    "spikes-h5": (Container(spikes.labels, spikes.read_one, spikes.read_many, (1, spikes.SHD_CHANNELS)), 1),
+    "ntidigits-h5": (Container(spikes.labels, spikes.read_one, spikes.read_many, (1, spikes.NTIDIGITS_CHANNELS)), 1),
+    "smnist-idx": (Container(smnist.labels, smnist.read_one, smnist.read_many, (1, smnist.CHANNELS)), 1),
 }
 
 READERS: dict[str, tuple[object, int]] = {**BYTES, **PATHS, **CONTAINERS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def read_one(path: Path, key: str, name: str, sensor: tuple[int, int], policy: P
     step, channel = encode(images[int(key)].reshape(-1), CHANNELS)
     zero = np.zeros(len(step), np.uint8)
     return from_arrays({"t": step * STEP, "x": channel, "y": zero, "p": zero + 1}, name, sensor, policy)
+
+
+def read_many(
+    path: Path, samples: Iterable[tuple[str, str]], sensor: tuple[int, int], policy: Policy
+) -> Iterator[Decoded]:
+    """Encode images given as (key, name)."""
+    for key, name in samples:
+        yield read_one(path, key, name, sensor, policy)
 
 
 def encode(pixels: Array, channels: int = CHANNELS) -> tuple[Array, Array]:

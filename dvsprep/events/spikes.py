@@ -6,10 +6,11 @@ float64, cut to whole ones as tonic does; half precision would overflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -33,8 +34,17 @@ def labels(path: Path, split: str | None = None) -> list[tuple[str, int]]:
 
 def read_one(path: Path, key: str, name: str, sensor: tuple[int, int], policy: Policy) -> Decoded:
     """Decode one sample by its key, whatever :func:`labels` calls it."""
-    read = read_ntidigits if key.startswith(("train/", "test/")) else read_shd
-    return read(path, key, name, sensor, policy)
+    return next(read_many(path, [(key, name)], sensor, policy))
+
+
+def read_many(
+    path: Path, samples: Iterable[tuple[str, str]], sensor: tuple[int, int], policy: Policy
+) -> Iterator[Decoded]:
+    """Decode samples given as (key, name); the file is opened once for all of them."""
+    with _open(path) as file:
+        for key, name in samples:
+            find = _ntidigits if key.startswith(("train/", "test/")) else _shd
+            yield _spikes(*find(file, path, key), name, sensor, policy)
 
 
 def shd_labels(path: Path) -> list[tuple[str, int]]:
@@ -52,14 +62,58 @@ def shd_classes(path: Path) -> list[str]:
         return [_text(key) for key in file["extra/keys"][()]]
 
 
-def read_shd(path: Path, key: str, name: str, sensor: tuple[int, int], policy: Policy) -> Decoded:
-    """Decode one sample of an SHD or SSC file; keys are "0", "1", ..."""
-    with _open(path, "spikes/times", "spikes/units") as file:
-        times, units = file["spikes/times"], file["spikes/units"]
-        if not key.isdecimal() or not int(key) < min(len(times), len(units)):
-            raise NotFoundError(f"{path}: no sample {key!r}; it holds {len(times)}")
-        seconds, channels = times[int(key)], units[int(key)]
-    return _spikes(seconds, channels, name, sensor, policy)
+def _shd(file: Any, path: Path, key: str) -> tuple[Any, Any]:
+    """Return (seconds, channels) of one sample of an SHD or SSC file; keys are "0", "1", ..."""
+    times, units = file["spikes/times"], file["spikes/units"]
+    if not key.isdecimal() or not int(key) < min(len(times), len(units)):
+        raise NotFoundError(f"{path}: no sample {key!r}; it holds {len(times)}")
+    for column in (times, units):
+        _check_stored(path, column, int(key))
+    return times[int(key)], units[int(key)]
+
+
+def _check_stored(path: Path, column: Any, k: int) -> None:
+    """Refuse a damaged list of variable length before HDF5 sees it: that asks for the memory first, or never ends.
+
+    Such a list is 16 bytes: its length, the address of a heap collection, and its number there (HDF5 File Format
+    Specification 3.0, III.E "Global Heap"). Where they are packed, nothing can be said.
+    """
+    start, at = None, 16 * k
+    if column.chunks is None:
+        start = column.id.get_offset()
+    elif column.compression is None and not column.shuffle and not column.fletcher32:
+        chunk = column.chunks[0]
+        start, at = column.id.get_chunk_info_by_coord((k // chunk * chunk,)).byte_offset, 16 * (k % chunk)
+    if start is None:
+        return
+    with path.open("rb") as file:
+        file.seek(start + at)
+        length, heap, _ = struct.unpack("<IQI", file.read(16).ljust(16, b"\0"))
+        if length > path.stat().st_size:
+            raise FormatError(
+                f"{path}: sample {k} claims {length} spikes at byte {start + at}, more than the file can hold"
+            )
+        if length and not _sound_heap(file, heap):
+            raise FormatError(f"{path}: sample {k} lies in a damaged heap at byte {heap}")
+
+
+def _sound_heap(file: BinaryIO, address: int) -> bool:
+    """Walk the objects of a heap collection; each must end within it, and number 0 is all of the free rest."""
+    if address >= 1 << 62:
+        return False
+    file.seek(address)
+    head = file.read(16).ljust(16, b"\0")
+    size = int.from_bytes(head[8:], "little")
+    body = file.read(size - 16) if head[:5] == b"GCOL\x01" and 16 <= size < 1 << 40 else b""
+    if len(body) != size - 16:
+        return False
+    at = 0
+    while at + 16 <= len(body):
+        number, _, _, length = struct.unpack_from("<HHIQ", body, at)
+        if number == 0:
+            return bool(at + length == len(body))
+        at += 16 + -(-length // 8) * 8
+    return at <= len(body)
 
 
 def ntidigits_sequences(path: Path) -> list[tuple[str, str]]:
@@ -81,15 +135,13 @@ def ntidigits_labels(path: Path) -> list[tuple[str, int]]:
     return [(key, DIGITS.index(digits)) for key, digits in ntidigits_sequences(path) if len(digits) == 1]
 
 
-def read_ntidigits(path: Path, key: str, name: str, sensor: tuple[int, int], policy: Policy) -> Decoded:
-    """Decode one sample of N-TIDIGITS18; keys are those of :func:`ntidigits_sequences`."""
+def _ntidigits(file: Any, path: Path, key: str) -> tuple[Any, Any]:
+    """Return (seconds, channels) of one sample of N-TIDIGITS18; keys are those of :func:`ntidigits_sequences`."""
     split, _, sample = key.partition("/")
-    with _open(path) as file:
-        places = [f"{split}_{column}/{sample}" for column in ("timestamps", "addresses")]
-        if not sample or any(place not in file for place in places):
-            raise NotFoundError(f"{path}: no sample {key!r}")
-        seconds, channels = (file[place][()] for place in places)
-    return _spikes(seconds, channels, name, sensor, policy)
+    places = [f"{split}_{column}/{sample}" for column in ("timestamps", "addresses")]
+    if not sample or any(place not in file for place in places):
+        raise NotFoundError(f"{path}: no sample {key!r}")
+    return file[places[0]][()], file[places[1]][()]
 
 
 def layout(path: Path) -> str | None:

@@ -41,7 +41,7 @@ def samples_of(
 ) -> Iterator[tuple[Sample, Events]]:
     """Yield each sample's events; what had to be mended is added to ``notes``.
 
-    A recording is decoded once and cut; a file that holds many samples is read one by one.
+    A recording is decoded once and cut; a file that holds many samples is read sample by sample.
     """
     if recording.format not in catalog.CONTAINERS:
         decoded = read(recording, sensor, policy)
@@ -50,8 +50,9 @@ def samples_of(
         return
     container = catalog.CONTAINERS[recording.format][0]
     with _present(recording.path):
-        for sample in recording.samples:
-            decoded = container.read_one(recording.path, sample.key, f"{recording.path}:{sample.key}", sensor, policy)
+        wanted = [(sample.key, f"{recording.path}:{sample.key}") for sample in recording.samples]
+        many = container.read_many(recording.path, wanted, sensor, policy)
+        for sample, decoded in zip(recording.samples, many, strict=True):
             for what, count in decoded.notes.items():
                 notes[what] = notes.get(what, 0) + count
             yield sample, decoded.events

@@ -42,12 +42,12 @@ def write_dat_v2(events: Events, path: Path, sensor: tuple[int, int] | None = No
         file.write(words.astype("<u4").tobytes())
 
 
-def write_text(events: Events, path: Path) -> None:
-    """Write one line an event: t (us), x, y, p, parted by blanks, below a line with these names; lossless."""
+def write_text(events: Events, path: Path, delimiter: str = " ") -> None:
+    """Write one line an event: t (us), x, y, p, below a line with these names; lossless."""
     rows = np.stack([events[key].astype(np.int64) for key in ("t", "x", "y", "p")], axis=1)
     with _whole(path) as file:
-        file.write(b"t x y p\n")
-        np.savetxt(file, rows, fmt="%d")
+        file.write(delimiter.join("txyp").encode() + b"\n")
+        np.savetxt(file, rows, fmt="%d", delimiter=delimiter)
 
 
 def write_npz(events: Events, path: Path) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Playable = FrameCache | EventFrames
 ROW = 6  # frames of a class in a still picture
+MOST = 101  # classes in one picture; of a thousand none could be seen
 TILE = 260  # pixels of a class at most, wide enough for its name
 
 
@@ -67,12 +68,12 @@ def class_grid(source: Playable, palette: str, *, still: bool = False) -> tuple[
     """Paint one sample of each class in one picture; a still one shows each class as a row of frames."""
     clips: list[Images] = []
     titles, absent = [], []
-    for label, name in enumerate(source.classes):
+    for label, name in enumerate(source.classes[:MOST]):
         members = np.flatnonzero(source.labels == label)
         frames = source[int(members[0])][0] if len(members) else np.zeros((0, 2, 1, 1))
         text = name if name == str(label) else f"{label} {name}"
         if not len(frames):
-            absent.append(text)
+            absent.append(name)
             continue
         H, W = frames.shape[2:]
         painted = paint(frames, palette=palette, scale=fit_scale(H, W, target=TILE))
@@ -86,5 +87,6 @@ def class_grid(source: Playable, palette: str, *, still: bool = False) -> tuple[
     if not clips:
         raise UsageError("the cache holds no frames")
     images = grid(clips, titles, ROW if still else None)
-    without = f" | none of {', '.join(absent)}" if absent else ""
-    return images, f"{source.dataset} {source.split}: one sample of each class{without}"
+    of = f"each of the first {MOST} classes" if len(source.classes) > MOST else "each class"
+    without = f" | no sample of: {', '.join(absent)}" if absent else ""
+    return images, f"{source.dataset} {source.split}: one sample of {of}{without}"

@@ -43,5 +43,3 @@ def small_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def look_alike_root(tmp_path: Path) -> Path:
     """Return a root with a small look-alike of DVS128 Gesture, adopted unverified."""
     return making.adopt(tmp_path / "root", making.archive(tmp_path / "archive", events_a_row=60))
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import subprocess
@@ -193,7 +194,9 @@ def test_a_platform_without_flock_gives_the_same_cache(
     assert making.leftovers(root) == []
 
 
-def test_two_builds_without_locks_do_not_touch_each_others_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_builds_without_locks_do_not_touch_each_others_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second build runs from start to end while the first is between two samples."""
     monkeypatch.setattr("fcntl.flock", no_locks(OSError(errno.ENOLCK, "no locks")))
     target, head = tmp_path / "e.h5", making.header(3)
@@ -244,7 +247,7 @@ def peak_of(folder: Path, recordings: int, events: int) -> float:
         e = many_events(events, i)
         (tree / f"{name}.aedat").write_bytes(formats.aedat31(e, packet=100_000))
         edges = np.linspace(e["t"][0], e["t"][-1], 13).astype(int)
-        rows = [f"{k % 11 + 1},{a},{b}" for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True))]
+        rows = [f"{k % 11 + 1},{a},{b}" for k, (a, b) in enumerate(itertools.pairwise(edges))]
         (tree / f"{name}_labels.csv").write_text("\n".join(["class,startTime_usec,endTime_usec", *rows]) + "\n")
     packed = folder / "DvsGesture.tar.gz"
     subprocess.run(["tar", "-C", tree.parent, "-I", "gzip -1", "-cf", packed, tree.name], check=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import making
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +17,9 @@ from dvsprep.types import FrameSpec, canonical_json, digest
 BASE: dict[str, Any] = {"split_by": "number", "T": 20}
 
 
-def frames_key(name: str = "dvs128", root: Path | str = "/nowhere", spec: dict[str, Any] | None = None, **options: Any) -> str:
+def frames_key(
+    name: str = "dvs128", root: Path | str = "/nowhere", spec: dict[str, Any] | None = None, **options: Any
+) -> str:
     job = Job(name, root, FrameSpec(**(BASE if spec is None else spec)), Options(**options))
     return digest(job.frames_identity())
 

@@ -42,7 +42,10 @@ def built(folder: Path, samples: list[making.Columns], spec: FrameSpec) -> cache
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
-        st.lists(st.tuples(st.integers(0, 1 << 34), st.integers(0, W - 1), st.integers(0, H - 1), st.integers(0, 1)), max_size=20),
+        st.lists(
+            st.tuples(st.integers(0, 1 << 34), st.integers(0, W - 1), st.integers(0, H - 1), st.integers(0, 1)),
+            max_size=20,
+        ),
         min_size=1,
         max_size=5,
     ),
@@ -208,7 +211,7 @@ def test_lost_events_fail_the_build_and_leave_no_cache(tmp_path: Path, monkeypat
 
     source = making.events_cache(tmp_path / "e.h5", [random_events(50, 1)])
     monkeypatch.setattr(builtin, "frames", lossy)
-    with pytest.raises(ConservationError, match="made_000.*expected"):
+    with pytest.raises(ConservationError, match=r"made_000.*expected"):
         making.frames_cache(tmp_path / "out" / "f.h5", source, FrameSpec("number", T=2))
     assert not [*(tmp_path / "out").glob("*.h5")]
 

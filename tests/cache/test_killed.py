@@ -80,7 +80,9 @@ def test_killed_at_twenty_random_moments(tmp_path: Path, undisturbed: dict[str, 
 @pytest.mark.slow
 def test_killed_again_and_again_it_still_gets_there(tmp_path: Path, undisturbed: dict[str, str]) -> None:
     for _ in range(12):
-        process = subprocess.Popen(frames_command(tmp_path / "root"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            frames_command(tmp_path / "root"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(0.4 + 0.8 * random.random())
         process.kill()
         process.wait()

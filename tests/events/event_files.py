@@ -215,12 +215,12 @@ EXAMPLES = [
 ]
 
 
-def shd(path: Path, samples: list[tuple[list[float], list[int]]], labels: list[int]) -> Path:
+def shd(path: Path, samples: list[tuple[list[float], list[int]]], labels: list[int], chunks=None) -> Path:
     import h5py
 
     with h5py.File(path, "w") as file:
-        times = file.create_dataset("spikes/times", (len(samples),), h5py.vlen_dtype(np.float16))
-        units = file.create_dataset("spikes/units", (len(samples),), h5py.vlen_dtype(np.uint16))
+        times = file.create_dataset("spikes/times", (len(samples),), h5py.vlen_dtype(np.float16), chunks=chunks)
+        units = file.create_dataset("spikes/units", (len(samples),), h5py.vlen_dtype(np.uint16), chunks=chunks)
         for i, (t, u) in enumerate(samples):
             times[i], units[i] = np.array(t, np.float16), np.array(u, np.uint16)
         file["labels"] = np.array(labels, np.uint16)

@@ -113,7 +113,7 @@ def test_damaged_files_never_crash_the_interpreter():
 @pytest.mark.parametrize("which", FUZZED)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_many_damaged_files_never_crash_the_interpreter(which, seed):
-    fuzz([which], seed, count=2_000 if which.endswith("h5") else 10_000, seconds=290)  # HDF5 opens slowly
+    fuzz([which], seed, count=10_000, seconds=290)
 
 
 @pytest.mark.slow

@@ -99,6 +99,29 @@ def test_ntidigits_samples_are_read_by_key(digits):
         one(digits, "train/nobody", sensor=(1, 64))
 
 
+@pytest.mark.parametrize("chunks", [None, (2,)])
+def test_sample_that_claims_more_than_the_file_holds_is_refused_before_hdf5_asks_for_the_memory(tmp_path, chunks):
+    path = ef.shd(tmp_path / "a.h5", SHD, [13, 2, 0], chunks=chunks)
+    data = path.read_bytes()
+    lengths = [n.to_bytes(4, "little") for n in (3, 1)]  # of samples 0 and 1, in descriptors 16 bytes apart
+    at = [k for k in range(len(data)) if data[k : k + 4] == lengths[0] and data[k + 16 : k + 20] == lengths[1]]
+    assert len(at) == 2  # times and units
+    path.write_bytes(data[: at[0] + 16] + b"\xff\xff\xff\x7f" + data[at[0] + 20 :])
+    with pytest.raises(FormatError, match=f"sample 1 claims 2147483647 spikes at byte {at[0] + 16}"):
+        one(path, "1")
+    assert len(one(path, "0")) == 3
+
+
+def test_damaged_heap_is_refused_before_hdf5_walks_it_for_ever(tmp_path):
+    path = ef.shd(tmp_path / "a.h5", SHD, [13, 2, 0])
+    data = path.read_bytes()
+    heap = data.index(b"GCOL", data.index(b"GCOL"))
+    for at, value in ((heap + 24, b"\xb3"), (heap + 8, b"\xff" * 8), (heap, b"XCOL")):  # an object's size, the heap's
+        path.write_bytes(data[:at] + value + data[at + len(value) :])
+        with pytest.raises(FormatError, match=f"sample 0 lies in a damaged heap at byte {heap}"):
+            one(path, "0")
+
+
 def test_sample_name_without_digits_is_an_error(tmp_path):
     path = ef.ntidigits(tmp_path / "a.h5", {"train": {"man-ae-x7": ([0.1], [1])}, "test": {}})
     with pytest.raises(LabelError, match="train sample 'man-ae-x7' does not end in spoken digits"):
