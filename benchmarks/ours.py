@@ -68,7 +68,10 @@ def run(request: Request) -> tuple[list[Path], dict[str, float]]:
     from dvsprep import events, integrate
 
     begin = time.perf_counter()
-    (integrate if request["spec"] else events).warm_up()
+    if request["spec"]:
+        integrate.warm_up()
+    else:
+        events.warm_up(["aedat3.1"])
     kernels = time.perf_counter() - begin
     stages = job(request).run()
     todo = [stage.stage for stage in stages if stage.state != "done"]

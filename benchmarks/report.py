@@ -62,8 +62,17 @@ def _table(rows: list[list[str]]) -> list[str]:
 
 def _speed(stages: Sequence[Stage]) -> list[str]:
     rows = [
-        ["stage", "dvsprep, s", "SpikingJelly, s", "ratio", "bar", "of ours: kernels, s", "ratio without them"]
-        + ["spread, dvsprep", "spread, SpikingJelly"]
+        [
+            "stage",
+            "dvsprep, s",
+            "SpikingJelly, s",
+            "ratio",
+            "bar",
+            "of ours: kernels, s",
+            "ratio without them",
+            "spread, dvsprep",
+            "spread, SpikingJelly",
+        ]
     ]
     for stage in stages:
         ours, kernels = middle(stage.ours, "seconds"), middle(stage.ours, "kernels")

@@ -20,7 +20,6 @@ from dvsprep.workspace import Workspace, default_root, events_name
 
 Say = Callable[[str], None]
 Sensor = tuple[int, int]
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 class Found(NamedTuple):
@@ -63,7 +62,7 @@ class Import:
     policy: events.Policy = field(default_factory=events.Policy)
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
+        if not local.NAME.fullmatch(self.name):
             raise UsageError(f"{self.name!r} is no name for a dataset", hint="letters, digits, - _ and .")
         if self.name in datasets.names():
             raise UsageError(f"{self.name} is a known dataset's name", hint="choose another one")
@@ -135,7 +134,7 @@ def find(inputs: Sequence[Path], labels: Path | None = None, say: Say = lambda _
                 raise NotFoundError(f"{given}: no such file or folder")
             here = [_recording(given, base)]
         found |= {f.path.resolve(): f for f in here}
-    ordered = sorted(found.values(), key=lambda f: layouts.by_number(f.name))
+    ordered = sorted(found.values(), key=lambda f: layouts.by_number(f.id))
     for f in ordered:
         if sentence := detect.say_suffix(f.path, f.format):
             say(sentence)
@@ -297,12 +296,6 @@ def _build(
     jobs: int | None, progress: Callable[[int], None],
 ) -> None:  # fmt: skip
     samples = [sample for recording in recordings for sample in recording.samples]
-    mended: dict[str, int] = {}
-
-    def note(recording: str, what: str, count: int) -> None:
-        mended[what] = mended.get(what, 0) + count
-        say(f"{recording}: {what.replace('_', ' ')}: {count}")
-
     header = cache.Header(
         kind="events",
         dataset=what.name,
@@ -312,8 +305,7 @@ def _build(
         ids=[s.id for s in samples],
         labels=[s.label for s in samples],
         identity=facts["identity"],
-        # ``mended`` is written when the file is, after all that happened.
-        provenance={"imported": len(recordings), "title": what.name, "mended": mended},
+        provenance={"imported": len(recordings), "title": what.name},
         codec=codec,
     )
-    cache.events_cache(target, header, recordings, what.policy, jobs=jobs, say=say, progress=progress, note=note)
+    cache.events_cache(target, header, recordings, what.policy, jobs=jobs, say=say, progress=progress)

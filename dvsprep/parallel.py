@@ -31,6 +31,15 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
+def refuse_in_reimport() -> None:
+    """Raise in a worker that imports the user's script anew: it would build again, and wait for the build it is of."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError(
+            "a script that builds with worker processes runs once more in each of them",
+            hint='put what it does below `if __name__ == "__main__":`',
+        )
+
+
 def run(
     fn: Callable[[T], R], tasks: Iterable[T], executor: Kind = "threads", *, jobs: int | None = None
 ) -> Iterator[R]:

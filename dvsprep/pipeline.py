@@ -174,7 +174,9 @@ class Job(Workspace):
         mirrors = self.options.network.mirrors
         if by_hand := [r for r in lacking if not raw.sources(r, self.dataset.name, mirrors)]:
             then = f"dvsprep verify {self.dataset.name}"
-            raise ManualDownloadError(raw.manual_instructions(self.dataset.title, by_hand, self.download, then))
+            told = raw.manual_instructions(self.dataset.title, by_hand, self.download, then)
+            known = [f"\n  known     {host}: {evidence}" for host, evidence in self.dataset.status.items()]
+            raise ManualDownloadError(told + "".join(known))
         raw.fetch_all(
             lacking,
             self.download,
@@ -212,11 +214,8 @@ class Job(Workspace):
             with self._bar(f"events {split}", len(samples)) as progress:
                 cache.events_cache(
                     path, header, here, self.options.policy,
-                    jobs=self.options.jobs, say=self.say, progress=progress, note=self._note,
+                    jobs=self.options.jobs, say=self.say, progress=progress,
                 )  # fmt: skip
-
-    def _note(self, recording: str, what: str, count: int) -> None:
-        self.say(f"{recording}: {what.replace('_', ' ')}: {count}")
 
     def _check_counts(self, split: str, found: int) -> None:
         expected = self.dataset.samples.get(split)

@@ -21,7 +21,7 @@ def default_root() -> Path:
     """Return $DVSPREP_ROOT, else the user's cache folder of this platform."""
     import platformdirs
 
-    return Path(os.environ.get("DVSPREP_ROOT") or platformdirs.user_cache_dir("dvsprep"))
+    return Path(os.environ.get("DVSPREP_ROOT") or platformdirs.user_cache_dir("dvsprep")).expanduser()
 
 
 def events_name(identity: Mapping[str, Any], split: str) -> str:
@@ -77,7 +77,7 @@ class Workspace:
         spec: FrameSpec | None = None,
         options: Options | None = None,
     ) -> None:
-        self.root = Path(root) if root is not None else default_root()
+        self.root = Path(root).expanduser() if root is not None else default_root()
         self.dataset = datasets.get(name, self.root)
         self.folder = self.root / self.dataset.name
         self.spec, self.options = spec, options or Options()

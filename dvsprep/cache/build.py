@@ -44,7 +44,6 @@ def events_cache(
     executor: parallel.Kind = "threads",
     say: Callable[[str], None] = lambda _: None,
     progress: Progress = lambda _: None,
-    note: Callable[[str, str, int], None] = lambda *_: None,
 ) -> Path:
     """Decode recordings, cut their samples and write them to an event cache.
 
@@ -52,8 +51,6 @@ def events_cache(
     ----------
     progress : callable
         Told the number of samples done, each time some are.
-    note : callable
-        Told (recording, what was mended, how often).
     """
     chunk = chunk_size(recordings, len(header.ids))
 
@@ -62,11 +59,11 @@ def events_cache(
         tasks = [*_recording_tasks(recordings, header, policy, chunk, done)]
         if not tasks:
             return
-        ev.warm_up()
+        ev.warm_up(recording.format for recording in recordings)
         for samples, notes in parallel.run(pack_recordings, tasks, executor, jobs=jobs):
             for recording, counts in notes.items():
                 for what, count in counts.items():
-                    note(recording, what, count)
+                    say(f"{recording}: {what.replace('_', ' ')}: {count}")
             yield samples
             progress(len(samples))
 

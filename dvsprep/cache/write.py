@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block, Header, Packed, repack
 from dvsprep.cache.spool import Spool
+from dvsprep.parallel import refuse_in_reimport
 from dvsprep.types import canonical_json
 from dvsprep.version import __version__
 
@@ -65,6 +66,7 @@ def build(
     produce : callable
         Takes the indices that an earlier, unfinished build left, yields lists of the other samples.
     """
+    refuse_in_reimport()
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target, say) as held:
         if target.exists():

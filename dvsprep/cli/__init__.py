@@ -125,6 +125,7 @@ def run() -> None:
         if getattr(sys, name) is None:  # closed by the caller (`>&-`)
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _try_again
     try:
         code = main()
     except KeyboardInterrupt:  # a second Ctrl-C, while the first was answered
@@ -138,6 +139,19 @@ def run() -> None:
 
 def _terminated(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _try_again(lost: sys.UnraisableHookArgs) -> None:
+    """Repeat a Ctrl-C that was raised where Python has to ignore it (a destructor, a callback), a moment later."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    import _thread
+    import threading
+
+    again = threading.Timer(0.05, _thread.interrupt_main)
+    again.daemon = True
+    again.start()
 
 
 def _usage(error: click.ClickException) -> str:

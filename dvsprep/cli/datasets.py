@@ -54,7 +54,7 @@ def _samples(dataset: Dataset) -> str:
 
 def _source(dataset: Dataset) -> str:
     urls = [url for resource in dataset.archives for url in resource.urls]
-    if not all(resource.urls for resource in dataset.archives):
+    if not urls or not all(resource.urls for resource in dataset.archives):
         return "by hand"
     if all(url.startswith("file:") for url in urls):
         return "bundled"

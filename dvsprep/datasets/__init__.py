@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import pkgutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,28 +17,9 @@ from dvsprep.datasets.dataset import Dataset
 from dvsprep.errors import UnknownDatasetError, UsageError
 
 GROUP = "dvsprep.datasets"
-BUILT_IN = (
-    "asldvs",
-    "bullying10k",
-    "cifar10dvs",
-    "dvs128",
-    "dvs128-ms",
-    "dvslip",
-    "es-imagenet",
-    "hardvs",
-    "mnist-dvs",
-    "navgesture-sit",
-    "navgesture-walk",
-    "ncaltech101",
-    "ncars",
-    "nmnist",
-    "ntidigits",
-    "pokerdvs",
-    "sample",
-    "shd",
-    "smnist",
-    "ssc",
-    "stmnist",
+NO_DATASETS = {"dataset", "from_file", "layouts", "local", "splits"}  # every other module here is one
+BUILT_IN = tuple(
+    sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if module.name not in NO_DATASETS)
 )
 
 _registered: dict[str, Dataset] = {}
@@ -79,12 +61,26 @@ def get(name: str, root: Path | None = None) -> Dataset:
         if not isinstance(dataset, Dataset):
             raise UsageError(f"dataset {name}: {entry.value} is a {type(dataset).__name__}, expected a Dataset")
         return dataset
-    if root is not None:
+    if root is not None and local.NAME.fullmatch(name):
         shared = raw.find_shared(name, local.FACTS) if not (root / name / local.FACTS).is_file() else None
         if (imported := local.load(shared.parent if shared else root / name)) is not None:
             return imported
-    near = difflib.get_close_matches(name.lower().replace("-", ""), names(), n=3, cutoff=0.4)
+    near = _near(name)
     raise UnknownDatasetError(
         f"no dataset is named {name!r}",
         hint=f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}",
     )
+
+
+def _near(name: str) -> list[str]:
+    """Return the names nearest to a wrong one, whether it was meant as a name or as a title."""
+    known = {}
+    for other in names():
+        known[_plain(other)] = other
+    for other in BUILT_IN:
+        known.setdefault(_plain(get(other).title), other)
+    return list(dict.fromkeys(known[k] for k in difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)))
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())

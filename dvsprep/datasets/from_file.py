@@ -29,6 +29,7 @@ from typing import Any
 
 from dvsprep.datasets.dataset import Dataset, files, find_folder
 from dvsprep.datasets.layouts import by_number, number_classes
+from dvsprep.datasets.local import NAME
 from dvsprep.errors import ArchiveError, LabelError, NotFoundError, UsageError
 from dvsprep.events import READERS, Instances, LabelRow, Recording, Sample, read_table, table_samples
 from dvsprep.events.catalog import CONTAINERS
@@ -98,7 +99,7 @@ def _check(facts: Mapping[str, Any], known: Mapping[str, type], where: str) -> N
 def _rules(facts: Mapping[str, Any], path: Path) -> Rules:
     """Check what decides the samples."""
     layout, format, sensor = facts["layout"], facts["format"], facts["sensor"]
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", facts["name"]):
+    if not NAME.fullmatch(facts["name"]):
         raise UsageError(f"{path}: name {facts['name']!r}: letters, digits, - _ and . make a name")
     if layout not in ("folders", "csv"):
         raise UsageError(f"{path}: layout is {layout!r}, expected folders or csv")

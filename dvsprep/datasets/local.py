@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.events import Instances, Recording
 
 FACTS = "dataset.json"
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a dataset: a folder below the root
 
 
 def load(folder: Path) -> Dataset | None:

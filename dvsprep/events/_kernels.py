@@ -1,7 +1,7 @@
 """Event decoding: raw bytes or words in, columns out. No checks beyond what decoding itself finds, no I/O.
 
-Every decoder of a family returns ``(n, status, where)``: events written, one of the codes below, and the event's or the
-byte's number the code speaks of. Its slow twin stands in ``tests/naive.py``.
+Every decoder returns ``(n, status, where)``: events written, one of the codes below, and the event's number the code
+speaks of; with OK, how many events outside the sensor were dropped. Its slow twin stands in ``tests/naive.py``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def aedat31_decode(body, H, W, drop, t, x, y, p):
 
     Events whose valid bit is 0 are left out; so are those outside H x W if ``drop``.
     """
-    at, k, seen = np.int64(0), np.int64(0), np.int64(0)
+    at, k, seen, dropped = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while at < body.size:
         size, number = _u32(body, at + 4), _u32(body, at + 20)
         end = at + HEADER + number * size
@@ -57,6 +57,7 @@ def aedat31_decode(body, H, W, drop, t, x, y, p):
                 col, row = data >> 17, (data >> 2) & 0x7FFF
                 if col >= W or row >= H:
                     if drop:
+                        dropped += 1
                         continue
                     return k, OUTSIDE, seen + (i - at - HEADER) // 8
                 t[k] = base | _u32(body, i + 4)
@@ -66,7 +67,7 @@ def aedat31_decode(body, H, W, drop, t, x, y, p):
                 k += 1
             seen += number
         at = end
-    return k, OK, seen
+    return k, OK, dropped
 
 
 @kernel
@@ -91,7 +92,7 @@ def aedat2_decode(raw, H, W, drop, t, x, y, p):
     Bit 15 marks a special event, which is no pixel: left out. When the clock jumps back, the last time before the jump
     is added to all that follow, as the CIFAR10-DVS authors' own reader does; returns the number of jumps in its place.
     """
-    k, jumps, shift, previous = np.int64(0), 0, np.int64(0), np.int64(-1)
+    k, jumps, dropped, shift, previous = np.int64(0), 0, np.int64(0), np.int64(0), np.int64(-1)
     for i in range(raw.size // 8):
         at = 8 * i
         if raw[at + 2] & 0x80:
@@ -106,6 +107,7 @@ def aedat2_decode(raw, H, W, drop, t, x, y, p):
         col, row = (raw[at + 3] >> 1) & 0x7F, raw[at + 2] & 0x7F
         if raw[at] or raw[at + 1] or col >= W or row >= H:
             if drop:
+                dropped += 1
                 continue
             return k, OUTSIDE, i, jumps
         t[k] = now + shift
@@ -113,13 +115,13 @@ def aedat2_decode(raw, H, W, drop, t, x, y, p):
         y[k] = row
         p[k] = 1 - (raw[at + 3] & 1)
         k += 1
-    return k, OK, 0, jumps
+    return k, OK, dropped, jumps
 
 
 @kernel
 def atis_decode(raw, H, W, drop, t, x, y, p):
     """Decode ATIS 40-bit records ``raw : uint8[5 n]``; a record with y = 240 is a clock overflow, worth 2^13 us."""
-    k, shift = np.int64(0), np.int64(0)
+    k, shift, dropped = np.int64(0), np.int64(0), np.int64(0)
     for i in range(raw.size // 5):
         at = 5 * i
         col, row = raw[at], raw[at + 1]
@@ -129,6 +131,7 @@ def atis_decode(raw, H, W, drop, t, x, y, p):
         now = shift + (np.int64(raw[at + 2] & 0x7F) << 16 | np.int64(raw[at + 3]) << 8 | np.int64(raw[at + 4]))
         if col >= W or row >= H:
             if drop:
+                dropped += 1
                 continue
             return k, OUTSIDE, i
         t[k] = now
@@ -136,4 +139,4 @@ def atis_decode(raw, H, W, drop, t, x, y, p):
         y[k] = row
         p[k] = raw[at + 2] >> 7
         k += 1
-    return k, OK, 0
+    return k, OK, dropped

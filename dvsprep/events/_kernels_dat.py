@@ -13,9 +13,10 @@ OK, OUTSIDE, POLARITY = 0, 1, 2
 def dat_decode(raw, x_bits, y_bits, p_bits, H, W, drop, t, x, y, p):
     """Decode little-endian records ``raw : uint8[8 n]``: a 32-bit time, then x, y and p from the lowest bit upward.
 
-    Returns (events written, OK | OUTSIDE | POLARITY, number of the event the status speaks of).
+    Returns (events written, OK | OUTSIDE | POLARITY, number of the event the status speaks of; with OK, how many
+    outside the sensor were dropped).
     """
-    k = np.int64(0)
+    k, dropped = np.int64(0), np.int64(0)
     for i in range(raw.size // 8):
         now, address = np.int64(0), np.int64(0)
         for b in range(4):
@@ -28,6 +29,7 @@ def dat_decode(raw, x_bits, y_bits, p_bits, H, W, drop, t, x, y, p):
             return k, POLARITY, i
         if col >= W or row >= H:
             if drop:
+                dropped += 1
                 continue
             return k, OUTSIDE, i
         t[k] = now
@@ -35,4 +37,4 @@ def dat_decode(raw, x_bits, y_bits, p_bits, H, W, drop, t, x, y, p):
         y[k] = row
         p[k] = polarity
         k += 1
-    return k, OK, 0
+    return k, OK, dropped

@@ -36,6 +36,7 @@ def _read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy, *, tra
     n, status, where, jumps = _kernels.aedat2_decode(payload, *sensor, drop, events["t"], x_field, y_field, events["p"])
     if status == _kernels.OUTSIDE:
         raise outside(name, where, sensor)
+    notes["dropped_outside_the_sensor"] = int(where)
     np.subtract(127, events["x"], out=events["x"])
     np.subtract(127, events["y"], out=events["y"])
     notes["clock_jumps_repaired"] = jumps

@@ -17,4 +17,5 @@ def read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy) -> Deco
     n, status, where = _kernels.atis_decode(payload, *sensor, drop, events["t"], events["x"], events["y"], events["p"])
     if status == _kernels.OUTSIDE:
         raise outside(name, where, sensor)
+    notes["dropped_outside_the_sensor"] = int(where)
     return finish(events, n, name, policy, notes)

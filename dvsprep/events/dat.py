@@ -61,6 +61,7 @@ def read(
             f"{name}: the record at byte {start + RECORD * where} has no polarity of 0 or 1",
             hint="is it DAT of another version, or another format?",
         )
+    notes["dropped_outside_the_sensor"] = int(where)
     if flip_y:
         np.subtract(size[0] - 1, events["y"], out=events["y"])
     decoded = finish(events, n, name, policy, notes)

@@ -85,6 +85,7 @@ def from_arrays(
         if policy.out_of_range != "drop":
             raise outside(name, int(np.argmin(inside)), sensor)
         t, x, y, p = t[inside], x[inside], y[inside], p[inside]
+        notes["dropped_outside_the_sensor"] = int(len(inside) - len(t))
     events = columns(len(t), sensor)
     events["t"][:], events["x"][:], events["y"][:], events["p"][:] = t, x, y, p
     return finish(events, len(t), name, policy, notes)

@@ -2,6 +2,9 @@
 
 A 1-D sensor of C channels is (H, W) = (1, C): x is the channel, y is 0, p is 1. Seconds become microseconds in
 float64, cut to whole ones as tonic does; half precision would overflow.
+
+libhdf5 trusts a file's description of its own types: a damaged one can crash the interpreter, so check the archive's
+hash before. What can be checked cheaply is checked here: magic bytes, datasets, each sample's length and heap.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ def samples_of(
     if recording.format not in catalog.CONTAINERS:
         decoded = read(recording, sensor, policy)
         notes.update(decoded.notes)
-        yield from cut(decoded.events, recording)
+        yield from cut(decoded.events, recording, notes)
         return
     container = catalog.CONTAINERS[recording.format][0]
     with _present(recording.path):
@@ -65,19 +65,23 @@ def _present(path: Path) -> Iterator[None]:
     yield
 
 
-def cut(events: Events, recording: Recording) -> Iterator[tuple[Sample, Events]]:
+def cut(events: Events, recording: Recording, notes: dict[str, int] | None = None) -> Iterator[tuple[Sample, Events]]:
     """Yield each sample's events: views into the recording's columns, ``[start, end)`` by binary search.
 
-    A window in which nothing happened is a sample without events; one that lies outside the recording is an error.
+    A window in which nothing happened is a sample without events; one that lies outside the recording is an error, but
+    where ``notes`` tell that the recording's end was lost and salvage was asked for.
     """
     t = events["t"]
+    notes = {} if notes is None else notes
     for sample in recording.samples:
         if sample.windows is None:
             yield sample, events
             continue
         edges = np.searchsorted(t, np.array(sample.windows, np.int64))
         for (start, end), (a, b) in zip(sample.windows, edges, strict=True):
-            if a == b and (end <= t[0] or start > t[-1]):
+            if a == b and start > t[-1] and "salvaged_bytes_lost" in notes:
+                notes["windows_lost"] = notes.get("windows_lost", 0) + 1
+            elif a == b and (end <= t[0] or start > t[-1]):
                 raise LabelError(
                     f"{recording.labels}:{sample.line}: the window {start} to {end} us lies outside the recording, "
                     f"which runs from {t[0]} to {t[-1]} us"
@@ -91,15 +95,26 @@ def _join(parts: list[Events]) -> Events:
     return Events(t=t, x=x, y=y, p=p)
 
 
-def warm_up() -> None:
-    """Compile every decoder once, before workers start: concurrent first compiles can crash Numba (4807)."""
-    from dvsprep.events import _kernels
+def warm_up(formats: Iterable[str]) -> None:
+    """Compile these formats' kernels once, before workers start: concurrent first compiles can crash Numba (4807)."""
+    from dvsprep.events import _kernels, _kernels_dat, _kernels_es
 
     raw = np.zeros(0, np.uint8)
     raw.flags.writeable = False
-    for sensor in ((34, 34), (300, 300)):
-        c = columns(0, sensor)
-        for decode in (_kernels.aedat31_decode, _kernels.aedat2_decode, _kernels.atis_decode):
-            decode(raw, *sensor, False, c["t"], c["x"], c["y"], c["p"])
-    _kernels.aedat31_count(raw)
+    for format in set(formats):
+        for sensor in ((34, 34), (300, 300)):
+            c = columns(0, sensor)
+            rest = (*sensor, False, c["t"], c["x"], c["y"], c["p"])
+            if format == "aedat3.1":
+                _kernels.aedat31_decode(raw, *rest)
+            elif format.startswith("aedat2"):
+                _kernels.aedat2_decode(raw, *rest)
+            elif format == "atis":
+                _kernels.atis_decode(raw, *rest)
+            elif "dat" in format:
+                _kernels_dat.dat_decode(raw, 14, 14, 4, *rest)
+        if format == "aedat3.1":
+            _kernels.aedat31_count(raw)
+        elif format == "es":
+            _kernels_es.es_dvs_walk(raw)
     _kernels.first_backward(np.zeros(0, np.int64))

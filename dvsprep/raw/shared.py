@@ -26,3 +26,8 @@ def find_shared(name: str, relative: str | os.PathLike[str]) -> Path | None:
         if os.path.exists(root / inner):  # noqa: PTH110 - Path.exists raises where a folder must not be read
             return root / inner
     return None
+
+
+def is_shared(path: Path) -> bool:
+    """Tell whether a path lies in a shared root, where nothing of ours is to be written or renamed."""
+    return any(path.absolute().is_relative_to(root.absolute()) for root in shared_roots())

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from dvsprep.errors import HashMismatchError, ManualDownloadError, NotFoundError
 from dvsprep.raw._disk import BLOCK, set_aside, write_atomic
 from dvsprep.raw.resource import Resource
+from dvsprep.raw.shared import is_shared
 
 Progress = Callable[[int], object]  # called with the bytes done since the last call
 State = Literal["ok", "missing", "partial", "wrong"]
@@ -131,6 +132,8 @@ class Ledger:
         self, name: str, path: Path, md5: str, verified: bool, sha256: str | None = None, *, own: bool = False
     ) -> None:
         """Remember the hash of the file at `path`, and whether it is the published one, or a person's `own`."""
+        if is_shared(path):
+            return
         try:
             stat = path.stat()
             self.put(name, Entry(md5, stat.st_size, stat.st_mtime_ns, stat.st_ino, verified, sha256, own))
@@ -247,6 +250,9 @@ def _set_aside(verdicts: list[Verdict]) -> HashMismatchError:
             with verdict.path.open("rb") as file:
                 text += ", it is an HTML page" if is_html(file.read(64)) else ""
             text += f", it has {verdict.path.stat().st_size:,} bytes"
+        if is_shared(verdict.path):
+            told.append(f"{text}, left where it is in a shared root")
+            continue
         try:
             told.append(f"{text}, set aside as {set_aside(verdict.path).name}")
         except OSError as error:

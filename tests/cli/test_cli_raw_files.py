@@ -74,7 +74,7 @@ def test_verify_says_missing_and_which_files_nobody_needs(run, tmp_path):
     done = run("verify", "dvs128", "--root", tmp_path)
     assert done.code == 3
     assert "DvsGesture.tar.gz (`dvsprep fetch dvs128`" in done.error
-    assert [line.split()[:2] for line in done.lines][0] == ["missing", "DvsGesture.tar.gz"]
+    assert done.lines[0].split()[:2] == ["missing", "DvsGesture.tar.gz"]
     assert [line.endswith("(optional: no command needs it)") for line in done.lines] == [False, True, True, True]
 
 

@@ -47,7 +47,8 @@ def test_help_lists_commands_and_exit_codes(run, arguments):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["frames", "--help"], ["play", "-h"]], ids=" ".join)
 def test_help_imports_nothing_heavy(arguments, tmp_path):
-    code = f"import sys; from dvsprep.cli import main; main({arguments!r}); print([m for m in {HEAVY!r} if m in sys.modules])"
+    look = f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = f"import sys; from dvsprep.cli import main; main({arguments!r}); {look}"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 

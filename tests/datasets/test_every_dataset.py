@@ -1,4 +1,4 @@
-"""Every dataset from its archives to its frames: look-alikes in the published layout, and the real recordings we have."""
+"""Every dataset from its archives to its frames: look-alikes in the published layout, and what real bytes we have."""
 
 from __future__ import annotations
 
@@ -184,7 +184,12 @@ def test_empty_file_is_an_error_that_names_it(name, tmp_path):
         ("mnist-dvs", "grabbed_data3.zip", "strange.aedat", "'' is no class of mnist-dvs"),
         ("pokerdvs", "poker_dvs.tar.gz", "joker01.aedat", "names no pip"),
         ("dvs128-ms", "ibmGestureTest.tar.gz", "ibmGestureTest/user24_led/11.npy", "a label of 0 to 10"),
-        ("ncars", "Prophesee_Dataset_n_cars.zip", "n-cars_train.zip!n-cars_train/trucks/a.dat", "'trucks' is no class of ncars"),
+        (
+            "ncars",
+            "Prophesee_Dataset_n_cars.zip",
+            "n-cars_train.zip!n-cars_train/trucks/a.dat",
+            "'trucks' is no class of ncars",
+        ),
     ],
 )
 def test_recording_of_an_unknown_class_is_an_error_that_names_it(name, archive, member, says, tmp_path):
@@ -220,9 +225,7 @@ def test_hardvs_list_of_a_recording_that_is_not_there_names_file_and_line(tmp_pa
     look = make("hardvs")
     look.archives["val_label.txt"] += b"action_002/dvSave-nowhere 1\n"
     adopt(tmp_path, look)
-    with pytest.raises(
-        ArchiveError, match=r"val_label.txt:2: action_002/dvSave-nowhere is listed, but not in the"
-    ):
+    with pytest.raises(ArchiveError, match=r"val_label.txt:2: action_002/dvSave-nowhere is listed, but not in the"):
         run("hardvs", tmp_path)
 
 
@@ -233,9 +236,7 @@ def test_es_imagenet_s_rar_parts_are_for_a_person_to_unpack(tmp_path):
         files.append(tmp_path / resource.name)
         files[-1].write_bytes(b"Rar!\x1a\x07")
     raw.adopt(dataset.resources, files, tmp_path / "es-imagenet" / "download", verify=False, warn=lambda _: None)
-    with pytest.raises(
-        ArchiveError, match=r"part01.rar: RAR parts have to be unpacked by hand .*dvsprep adopt es-"
-    ):
+    with pytest.raises(ArchiveError, match=r"part01.rar: RAR parts have to be unpacked by hand .*dvsprep adopt es-"):
         run("es-imagenet", tmp_path)
 
 
@@ -246,6 +247,18 @@ def test_es_imagenet_by_time_with_8_frames_has_a_step_a_frame(tmp_path):
         counts, _ = frames(run("es-imagenet", tmp_path, by))["train"][0]
         steps = look.samples["train"][0][2]["t"] // 1000
         assert counts.sum(axis=(1, 2, 3)).tolist() == [int((steps == k).sum()) for k in range(1, 9)]
+
+
+def test_es_imagenet_s_function_in_the_docs_gives_a_frame_a_step(tmp_path):
+    docs = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    (tmp_path / "steps.py").write_text(docs.split("```python file=steps.py\n")[1].split("```")[0])
+    look = make("es-imagenet")
+    adopt_folder(tmp_path, look)
+    cache = frames(run("es-imagenet", tmp_path, FrameSpec("plugin", plugin=f"{tmp_path / 'steps.py'}:steps")))["val"]
+    for i, (_, _, expected) in enumerate(look.samples["val"]):
+        for step in range(1, 9):
+            here = {key: expected[key][expected["t"] == 1000 * step] for key in "txyp"}
+            np.testing.assert_array_equal(cache[i][0][step - 1], histogram(here, 2, 256, 256))
 
 
 def test_file_of_many_samples_is_opened_once_a_recording(tmp_path, monkeypatch):

@@ -117,7 +117,7 @@ def test_many_damaged_files_never_crash_the_interpreter(which, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", FUZZED)
+@pytest.mark.parametrize("which", [which for which in FUZZED if not which.endswith("h5")])  # see fuzz_child.py
 def test_coverage_guided_fuzzing_finds_no_crash(which):
     pytest.importorskip("atheris", reason="atheris has no wheel for this platform: pip install atheris")
     done = child(290, "atheris_child.py", which, "5000")

@@ -49,9 +49,7 @@ def test_any_frames_give_images_and_only_events_leave_the_background(frames, pal
     assert np.array_equal(distance(small, PALETTES[palette][0]) > 0, active)
 
 
-@given(
-    palettes, st.sampled_from([0, 1]), st.sampled_from([np.uint8, np.uint16, np.int64, np.float32]), st.data()
-)
+@given(palettes, st.sampled_from([0, 1]), st.sampled_from([np.uint8, np.uint16, np.int64, np.float32]), st.data())
 def test_more_events_stand_out_more(palette, channel, dtype, data):
     top = min(70_000, np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 70_000)
     counts = data.draw(st.lists(st.integers(0, top), min_size=1, max_size=20).map(sorted))
