@@ -88,3 +88,12 @@ def by_duration(t: np.ndarray, duration: int, tail: str) -> list[list[int]]:
         elif k < F:
             segments[k].append(i)
     return segments
+
+
+def times(planes: bytes, size: int, start: int, n: int) -> list[int]:
+    """Return the running sum of n differences of ``size`` bytes each, laid out in byte planes."""
+    chunk, out, now = len(planes) // size, [], start
+    for j in range(n):
+        now += int.from_bytes(bytes(planes[b * chunk + j] for b in range(size)), "little")
+        out.append(now)
+    return out

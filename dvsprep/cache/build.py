@@ -129,6 +129,16 @@ def _smallest(value: int) -> type[np.unsignedinteger[Any]]:
     return np.uint16 if value < 1 << 16 else np.uint32 if value < 1 << 32 else np.uint64
 
 
+def warm_up() -> None:
+    """Compile what a frame build calls, once, before workers start: concurrent first compiles can crash Numba."""
+    from dvsprep.cache import _kernels
+
+    integrate.warm_up()
+    planes = np.zeros(0, np.uint8)
+    planes.flags.writeable = False
+    _kernels.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True)
 class FrameTask:
     """Samples of an event cache for one worker: their positions there and in the frame cache."""
@@ -161,7 +171,7 @@ def frames_cache(
         tasks = [*_frame_tasks(source, spec, indices, header.codec, done)]
         if not tasks:
             return
-        integrate.warm_up()
+        warm_up()
         chosen = executor or ("threads" if spec.plugin is None else "processes")
         for samples in parallel.run(pack_frames, tasks, chosen, jobs=jobs):
             yield samples
@@ -192,10 +202,10 @@ def pack_frames(task: FrameTask) -> list[Packed]:
     """Integrate and pack a task's samples."""
     codec = codecs.get(task.codec)
     to_frames = integrate.integrator(task.spec, *task.source.sensor, task.source.channels)
-    varies = task.spec.split_by == "duration"
+    varies, times = task.spec.split_by == "duration", integrate.needs_times(task.spec)
     packed = []
     for i, index in task.samples:
-        frames = to_frames(task.source.compact(i), str(task.source.ids[i]))
+        frames = to_frames(task.source.compact(i, times=times), str(task.source.ids[i]))
         facts = {name: int(task.source.small(name)[i]) for name in ("n_events", "t_start", "t_end")}
         block = pack_rows(frames if varies else frames[None], 1, codec)
         packed.append(Packed(index, facts, {"frames": block}))

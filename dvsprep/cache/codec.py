@@ -61,18 +61,20 @@ class Codec:
             chunk = np.ascontiguousarray(chunk.reshape(-1).view(np.uint8).reshape(-1, size).T)
         return _pack(chunk, 1)
 
-    def unpack(self, packed: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-        """Unpack one chunk; the array may be read-only."""
-        size = dtype.itemsize * int(np.prod(shape))
+    def inflate(self, packed: bytes, size: int) -> bytes | bytearray:
+        """Undo deflate alone; ``size`` bytes come out, still shuffled."""
         if self.deflates:
             try:
-                raw = _unpack(packed, size)
+                packed = _unpack(packed, size)  # type: ignore[assignment]
             except _UNPACK_ERRORS as error:
                 raise IntegrityError(f"a chunk does not unpack: {error}") from error
-        else:
-            raw = packed
-        if len(raw) != size:
-            raise IntegrityError(f"a chunk holds {len(raw)} bytes, expected {size}")
+        if len(packed) != size:
+            raise IntegrityError(f"a chunk holds {len(packed)} bytes, expected {size}")
+        return packed
+
+    def unpack(self, packed: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+        """Unpack one chunk; the array may be read-only."""
+        raw = self.inflate(packed, dtype.itemsize * int(np.prod(shape)))
         if self.deflates and dtype.itemsize > 1:
             return np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.copy().view(dtype).reshape(shape)
         return np.frombuffer(raw, dtype).reshape(shape)

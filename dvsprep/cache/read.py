@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
-from dvsprep.integrate import integrator, widen
+from dvsprep.integrate import integrator, needs_times, widen
 from dvsprep.types import Array, Events, FrameSpec
+
+DAMAGED = "the file is damaged: delete it and build it again"
 
 
 def open_file(path: Path) -> h5py.File:
@@ -44,12 +46,14 @@ def sound(path: Path, what: str) -> Iterator[None]:
     """Turn what h5py raises on a damaged file, which is nearly anything, into one error that names the file."""
     try:
         yield
+    except IntegrityError as error:
+        if str(path) in error.message:
+            raise
+        raise IntegrityError(f"{path}: {what}: {error.message}", hint=DAMAGED) from None
     except (DvsprepError, PermissionError):
         raise
     except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise IntegrityError(
-            f"{path}: {what} cannot be read: {error}", hint="the file is damaged: delete it and build it again"
-        ) from error
+        raise IntegrityError(f"{path}: {what} cannot be read: {error}", hint=DAMAGED) from error
 
 
 class Column(NamedTuple):
@@ -178,25 +182,24 @@ class Cache:
     def _rows(self, column: str, start: int, count: int) -> Array:
         dataset = self._file[column]
         out = np.empty((count, *dataset.shape[1:]), dataset.dtype)
-        if out.size == 0:
-            return out
-        codec = codecs.CODECS.get(self.codec)
-        chunk = dataset.chunks[0]
-        for at in range(start, start + count, chunk):
-            need = min(chunk, start + count - at)
-            mask, packed = (1, b"") if codec is None else dataset.id.read_direct_chunk((at, *(0,) * (out.ndim - 1)))
-            if mask or codec is None:  # filters skipped for this chunk, or not ours: HDF5's own road
-                out[at - start : at - start + need] = dataset[at : at + need]
-                continue
-            try:
-                rows = codec.unpack(packed, out.dtype, dataset.chunks)
-            except IntegrityError as error:
-                raise IntegrityError(
-                    f"{self.path}: {column}, row {at}: {error}",
-                    hint="the file is damaged: delete it and build it again",
-                ) from None
-            out[at - start : at - start + need] = rows[:need]
+        for at, size, packed in self._stored(dataset, start, count):
+            if packed is None:
+                out[at : at + size] = dataset[start + at : start + at + size]
+            else:
+                out[at : at + size] = codecs.get(self.codec).unpack(packed, out.dtype, dataset.chunks)[:size]
         return out
+
+    def _stored(self, dataset: h5py.Dataset, start: int, count: int) -> Iterator[tuple[int, int, bytes | None]]:
+        """Yield (rows before, rows, packed bytes) of the chunks that hold ``count`` rows from ``start`` on.
+
+        The bytes are None where filters were skipped for a chunk or are not ours: then HDF5's own road is the one.
+        """
+        if count == 0 or dataset.size == 0:
+            return
+        chunk, zeros, ours = dataset.chunks[0], (0,) * (dataset.ndim - 1), self.codec in codecs.CODECS
+        for at in range(0, count, chunk):
+            mask, packed = dataset.id.read_direct_chunk((start + at, *zeros)) if ours else (1, None)
+            yield at, min(chunk, count - at), None if mask else packed
 
 
 class FrameCache(Cache):
@@ -236,12 +239,31 @@ class EventCache(Cache):
         i = self.index(index)
         return widen(self.compact(i)), int(self.labels[i])
 
-    def compact(self, i: int) -> Events:
-        """Return one sample's events as they are kept: x and y in uint8 where the sensor allows, p in uint8."""
+    def compact(self, i: int, *, times: bool = True) -> Events:
+        """Return one sample's events as they are kept: x and y in uint8 where the sensor allows, p in uint8.
+
+        Without ``times``, t is empty: who does not look at it need not unpack it.
+        """
         start, n = self.run(i)
-        t = np.cumsum(self.rows("dt", start, n), dtype=np.int64)
-        t += self.small("t_start")[i]
+        t = self._times(i, start, n) if times else np.empty(0, np.int64)
         return Events(t=t, x=self.rows("x", start, n), y=self.rows("y", start, n), p=self.rows("p", start, n))
+
+    def _times(self, i: int, start: int, n: int) -> NDArray[np.int64]:
+        from dvsprep.cache import _kernels
+
+        out, now = np.empty(n, np.int64), self.small("t_start")[i]
+        with sound(self.path, f"dt of sample {i}"):
+            dataset = self._file["dt"]
+            size = dataset.dtype.itemsize
+            for at, count, packed in self._stored(dataset, start, n):
+                if packed is not None and codecs.get(self.codec).deflates:
+                    planes = np.frombuffer(codecs.get(self.codec).inflate(packed, size * dataset.chunks[0]), np.uint8)
+                    planes.flags.writeable = False  # one type for the kernel, whatever the library returns
+                    now = _kernels.add_times(planes, size, now, out[at : at + count])
+                else:
+                    out[at : at + count] = now + np.cumsum(self._rows("dt", start + at, count), dtype=np.int64)
+                    now = out[at + count - 1]
+        return out
 
     def frames(
         self,
@@ -281,7 +303,7 @@ class EventFrames:
         i = self.events.index(index)
         if self._integrate is None:
             self._integrate = integrator(self.spec, *self.sensor, self.events.channels)
-        events = self.events.compact(i)
+        events = self.events.compact(i, times=needs_times(self.spec) or self.jitter is not None)
         if self.jitter is not None:
             events = self.jitter(events)
         return self._integrate(events, str(self.ids[i])), int(self.labels[i])

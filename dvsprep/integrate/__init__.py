@@ -3,6 +3,6 @@
 Named after what it does, because ``dvsprep.frames`` is the function that a user calls.
 """
 
-from dvsprep.integrate.integrate import identity, integrate, integrator, warm_up, widen
+from dvsprep.integrate.integrate import identity, integrate, integrator, needs_times, warm_up, widen
 
-__all__ = ["identity", "integrate", "integrator", "warm_up", "widen"]
+__all__ = ["identity", "integrate", "integrator", "needs_times", "warm_up", "widen"]

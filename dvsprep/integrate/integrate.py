@@ -22,6 +22,11 @@ def identity(spec: FrameSpec) -> dict[str, Any]:
     return {"version": VERSIONS[spec.split_by]}
 
 
+def needs_times(spec: FrameSpec) -> bool:
+    """Tell whether an integrator looks at t; by number, only the order of events counts."""
+    return spec.split_by != "number"
+
+
 def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[[Events, str], Array]:
     """Return ``f(events, sample) -> frames [T, C, H, W]`` for a spec; ``sample`` is named in errors.
 
@@ -48,7 +53,7 @@ def _edges(spec: FrameSpec, events: Events) -> Any:
 
     if spec.split_by == "number":
         assert spec.T is not None
-        return builtin.number_edges(len(events["t"]), spec.T)
+        return builtin.number_edges(len(events["p"]), spec.T)
     if spec.split_by == "time":
         assert spec.T is not None
         return builtin.time_edges(events["t"], spec.T)
