@@ -41,7 +41,7 @@ def call(python: str, module: str, request: Request) -> Answer:
 def serve(
     load: Callable[[], dict[str, str]],
     clear: Callable[[Request], None],
-    run: Callable[[Request], tuple[list[Path], dict[str, float]]],
+    run: Callable[[Request], list[Path]],
 ) -> None:
     """Answer the request in ``sys.argv``: import, remove what an earlier run left, then time the stage alone.
 
@@ -50,7 +50,7 @@ def serve(
     load : callable
         Imports everything; returns versions by name.
     run : callable
-        Does the stage; returns the files or folders it made, and seconds of its parts by name.
+        Does the stage; returns the files or folders it made.
     """
     request: Request = json.loads(sys.argv[1])
     _pin(request["cores"])
@@ -58,9 +58,9 @@ def serve(
     start = time.time() - request["spawned"]
     clear(request)
     begin, before = time.perf_counter(), time.process_time()
-    made, parts = run(request)
+    made = run(request)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - before
-    answer = parts | {"seconds": seconds, "cpu": cpu, "start": start, "peak": _peak(), "bytes": sum(map(size, made))}
+    answer = {"seconds": seconds, "cpu": cpu, "start": start, "peak": _peak(), "bytes": sum(map(size, made))}
     sys.stdout.write("\n" + json.dumps(answer | {"versions": versions}) + "\n")
 
 

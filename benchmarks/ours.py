@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +30,17 @@ def adopt(root: Path, archive: Path) -> Path:
 
 
 def load() -> dict[str, str]:
-    """Import all that the stages import; their kernels stay on disk, as for anyone who starts dvsprep."""
+    """Import all that the stages import, and load the compiled kernels from disk: both are the process's start-up."""
     import h5py
     import numba
     import numpy as np
 
     import dvsprep
+    from dvsprep import events
+    from dvsprep.cache import build
 
-    for module in ("cache", "pipeline", "events._kernels", "integrate._kernels"):
-        importlib.import_module(f"dvsprep.{module}")
+    events.warm_up(["aedat3.1"])
+    build.warm_up()
     return {
         "dvsprep": dvsprep.__version__,
         "numpy": np.__version__,
@@ -63,20 +63,12 @@ def clear(request: Request) -> None:
         shutil.rmtree(below / "events", ignore_errors=True)
 
 
-def run(request: Request) -> tuple[list[Path], dict[str, float]]:
-    """Do the stage; whatever comes before it is there. The compiled kernels are loaded from disk first, as it would."""
-    from dvsprep import events, integrate
-
-    begin = time.perf_counter()
-    if request["spec"]:
-        integrate.warm_up()
-    else:
-        events.warm_up(["aedat3.1"])
-    kernels = time.perf_counter() - begin
+def run(request: Request) -> list[Path]:
+    """Do the stage; whatever comes before it is there."""
     stages = job(request).run()
     todo = [stage.stage for stage in stages if stage.state != "done"]
     assert todo == ["frames" if request["spec"] else "events"], todo
-    return paths(request), {"kernels": kernels}
+    return paths(request)
 
 
 if __name__ == "__main__":

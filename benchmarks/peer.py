@@ -74,7 +74,7 @@ def clear(request: Request) -> None:
         target.mkdir(parents=True)
 
 
-def run(request: Request) -> tuple[list[Path], dict[str, float]]:
+def run(request: Request) -> list[Path]:
     """Do the stage."""
     from spikingjelly.datasets.dvs128_gesture import DVS128Gesture
 
@@ -82,7 +82,7 @@ def run(request: Request) -> tuple[list[Path], dict[str, float]]:
         DVS128Gesture(request["root"], train=True, data_type="frame", **options(request["spec"]))  # both splits
     else:
         DVS128Gesture.create_raw_from_extracted(Path(request["extracted"]), folder(request))
-    return [folder(request)], {}
+    return [folder(request)]
 
 
 if __name__ == "__main__":

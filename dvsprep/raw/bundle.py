@@ -26,7 +26,8 @@ FORMAT = "dvsprep bundle 1"
 MAX_MANIFEST = 64 << 20  # bytes
 _FOLDERS = {"download": ("download",), "caches": ("events", "frames")}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PATH = re.compile(r"(download|events|frames)/[^./][^/]*")
+_IMPORTED = "dataset.json"  # what makes an imported dataset known
+_PATH = re.compile(rf"(download|events|frames)/[^./][^/]*|{re.escape(_IMPORTED)}")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def bundle(folder: Path, target: Path, what: What = "download", *, progress: Pro
     if not paths:
         hint = "`dvsprep fetch` or `verify` comes before" if what == "download" else "`dvsprep frames` makes them"
         raise NotFoundError(f"{folder} has no {'verified files' if what == 'download' else 'caches'}", hint=hint)
+    if what == "caches" and (folder / _IMPORTED).is_file():
+        paths.append(folder / _IMPORTED)
     files = tuple(_describe(folder, path, progress) for path in paths)
     ledger = Ledger(folder / "download").entries()
     md5s = {file.path: file.md5 for file in files}
@@ -196,7 +199,8 @@ def _unpack(manifest: _Manifest, members: _Members, folder: Path, progress: Prog
             _write(member.blocks, None if file.path in there else temp / file.path, file, progress)
         if lacking:
             raise _RefusedError(f"lacks {', '.join(lacking)}")
-        for path in expected.keys() - there:
+        # What makes an imported dataset known comes last, when its caches are there.
+        for path in sorted(expected.keys() - there, key=lambda path: path == _IMPORTED):
             _place(temp / path, folder / path)
     finally:
         shutil.rmtree(temp, ignore_errors=True)

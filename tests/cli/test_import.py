@@ -84,3 +84,12 @@ def test_a_name_that_nobody_imported_is_not_found(run):
     done = run("frames", "mine", "--split-by", "number", "-T", 2)
     assert done.code == 3
     assert "no dataset is named 'mine'" in done.error
+
+
+def test_an_imported_set_travels_in_a_bundle(run, recordings, tmp_path):
+    run("import", "mine", recordings, "--sensor", own.SENSOR, "-j", 1)
+    run("bundle", "mine", "--what", "caches", "-o", tmp_path / "mine.tar")
+    there = ("--root", tmp_path / "elsewhere")
+    assert run("unbundle", tmp_path / "mine.tar", *there).code == 0
+    frames = run("frames", "mine", "--split-by", "number", "-T", 2, "-j", 1, "--json", *there)
+    assert (frames.code, frames.json["samples"]) == (0, {"all": 4})
