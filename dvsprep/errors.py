@@ -105,7 +105,7 @@ class LabelError(IntegrityError):
 
 
 class NotACacheError(IntegrityError):
-    """A file that is no cache of dvsprep, or one of another schema."""
+    """A file that is no cache of dvsprep."""
 
 
 class ConservationError(IntegrityError):

@@ -83,7 +83,7 @@ class Job(Workspace):
         if self.adopted is not None:
             return []
         trees = self.trees()
-        return [r for r in self.archives if not trees[r.name].is_dir()]
+        return [r for r in self.archives if not raw.is_complete(trees[r.name])]
 
     def _plan_fetch(self) -> tuple[State, str]:
         if self.dataset.imported:
@@ -101,12 +101,12 @@ class Job(Workspace):
         pending = self._pending()
         if self.dataset.imported or not pending:
             return "done", "not needed: the archives are extracted"
-        ledger = raw.Ledger(self.download)
+        ledger = self.ledger
         unsure = []
         for resource in pending:
             path = self.download / resource.name
             entry = ledger.fresh(resource.name, path) if path.is_file() else None
-            if entry is None or not (entry.verified or not self.options.verify):
+            if entry is None or (self.options.verify and not raw.vouched(resource, entry)):
                 unsure.append(resource.name)
         if unsure:
             return "missing", f"not verified yet: {', '.join(unsure)}"
@@ -189,11 +189,13 @@ class Job(Workspace):
 
     def _do_verify(self) -> None:
         side_files = [r for r in self.dataset.resources if r.optional]
-        raw.require([*self.archives, *side_files], self.download, verify=self.options.verify, warn=self.say)
+        raw.require(
+            [*self.archives, *side_files], self.download, verify=self.options.verify, warn=self.say, ledger=self.ledger
+        )
 
     def _do_extract(self) -> None:
         for name, tree in self.trees().items():
-            if name.endswith(ARCHIVES) and not tree.is_dir():
+            if name.endswith(ARCHIVES) and not raw.is_complete(tree):
                 raw.extract(self.download / name, tree, nested=self.dataset.nested)
 
     def _do_events(self) -> None:

@@ -15,6 +15,7 @@ from dvsprep.errors import UsageError
 from dvsprep.types import FrameSpec, digest
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+ADOPTED = "adopted folder"  # where else names of files stand; where it lies is no part of what it is
 
 
 def default_root() -> Path:
@@ -39,7 +40,10 @@ def _replaced(path: Path, entry: Any) -> bool:
 
 @dataclass(frozen=True)
 class Options:
-    """How to build; ``jobs``, ``codec``, ``verify`` and ``network`` never change a number in a cache."""
+    """How to build; ``jobs``, ``codec`` and ``network`` never change a number in a cache.
+
+    Without ``verify`` other files than the published ones are accepted; their MD5s are in the key.
+    """
 
     instances: events.Instances = "rows"
     policy: events.Policy = field(default_factory=events.Policy)
@@ -100,9 +104,14 @@ class Workspace:
     @property
     def archives(self) -> list[raw.Resource]:
         """The files that are needed, with the MD5s they are to have."""
-        return raw.expect(self.dataset.archives, self.download)
+        return raw.expect(self.dataset.archives, self.download, ledger=self.ledger)
 
     @property
+    def ledger(self) -> raw.Ledger:
+        """What is known of the archives; of shared ones too it is written below the user's own root."""
+        return raw.Ledger(self.download, self.folder / "download")
+
+    @cached_property
     def adopted(self) -> raw.Tree | None:
         """The extracted folder that stands for the archives, if a person gave one."""
         return raw.adopted_tree(self.folder / "extract")
@@ -110,29 +119,28 @@ class Workspace:
     def files(self) -> dict[str, str | None]:
         """Return the MD5 of every archive: the expected one, or with ``verify=False`` that of the file at hand."""
         if self.adopted is not None:
-            return {"adopted folder": f"tree:{self.adopted.digest}"}
-        ledger = raw.Ledger(self.download)
+            return {ADOPTED: f"tree:{self.adopted.digest}"}
+        ledger = self.ledger
         md5s: dict[str, str | None] = {}
         for resource in self.archives:
             entry = None if self.options.verify and resource.md5 else ledger.get(resource.name)
             if not self.options.verify and _replaced(self.download / resource.name, entry):
                 md5s[resource.name] = None
                 continue
-            accepted = entry is not None and (not self.options.verify or entry.verified)
+            accepted = entry is not None and (not self.options.verify or raw.vouched(resource, entry))
             md5s[resource.name] = entry.md5 if entry and accepted else resource.md5
         return md5s
 
     def unverified(self) -> list[str]:
         """Return the files that are not what was published, or of which nothing is published that tells."""
         if self.adopted is not None:
-            return [str(self.adopted.path)]
-        files, ledger = self.files(), raw.Ledger(self.download)
+            return [ADOPTED]
+        files, ledger = self.files(), self.ledger
 
         def vouched(resource: raw.Resource) -> bool:
             if resource.md5 is not None:
                 return resource.published and files[resource.name] == resource.md5
-            entry = ledger.get(resource.name)
-            return entry is not None and entry.verified
+            return raw.vouched(resource, ledger.get(resource.name))
 
         return [resource.name for resource in self.archives if not vouched(resource)]
 
@@ -163,6 +171,7 @@ class Workspace:
             "kind": "events",
             "schema": 1,
             "dataset": self.dataset.name,
+            "facts": self.dataset.facts(),
             "files": self.files(),
             "reader": {self.dataset.format: events.version(self.dataset.format)},
             "policy": self.options.policy.to_dict(),

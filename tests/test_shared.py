@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dvsprep
-from dvsprep.pipeline import Job
+from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec
 
 SPEC = FrameSpec("number", T=3)
@@ -57,7 +57,7 @@ def test_shared_archives_are_read_where_they_lie(shared, tmp_path, monkeypatch):
     before, own = tree(archives), tmp_path / "own"
     stages = Job("sample", own, SPEC).run()
     assert stages[0].state == "done"
-    assert not (own / "sample" / "download").exists()
+    assert [path.name for path in (own / "sample" / "download").glob("[!.]*")] == [], "a memo, but no archive"
     assert tree(archives) == before
 
 
@@ -84,3 +84,16 @@ def test_with_sockets_that_raise_the_whole_pipeline_runs_from_an_adopted_file(sh
     shutil.copy(archive, own / "sample" / "download")
     caches = dvsprep.frames("sample", root=own, split_by="number", T=3)
     assert {split: len(cache) for split, cache in caches.items()} == {"train": 72, "test": 24}
+
+
+def test_shared_archives_without_a_ledger_have_their_md5_in_ones_own(shared, tmp_path, monkeypatch):
+    archives = tmp_path / "archives"
+    shutil.copytree(shared / "sample" / "download", archives / "sample" / "download")
+    (archives / "sample" / "download" / ".dvsprep.json").unlink()
+    monkeypatch.setenv("DVSPREP_SHARED_ROOTS", str(archives))
+    before = tree(archives)
+    job = Job("sample", tmp_path / "own", SPEC, Options(verify=False))
+    job.run()
+    assert job.files() == Job("sample", shared).files(), "the same key as with verification, not None"
+    assert job.plan_stage("verify").state == "done"
+    assert tree(archives) == before

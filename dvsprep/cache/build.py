@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import Header, Packed, pack_rows
 from dvsprep.cache.read import EventCache
 from dvsprep.cache.write import build
+from dvsprep.errors import IntegrityError, PluginError
 from dvsprep.types import Array, Events, FrameSpec
 
 BATCH_EVENTS = 1 << 20  # about what one task decodes or integrates
@@ -53,6 +55,9 @@ def events_cache(
         Told the number of samples done, each time some are.
     """
     chunk = chunk_size(recordings, len(header.ids))
+    if len(set(header.ids)) < len(header.ids):
+        twice = next(id for id, n in Counter(header.ids).items() if n > 1)
+        raise IntegrityError(f"{header.dataset} {header.split}: two recordings are the sample {twice}")
 
     def produce(done: set[int]) -> Iterator[list[Packed]]:
         progress(len(done))
@@ -147,6 +152,7 @@ class FrameTask:
     spec: FrameSpec
     samples: tuple[tuple[int, int], ...]
     codec: str
+    integrator: dict[str, Any]
 
 
 def frames_cache(
@@ -186,22 +192,25 @@ def _frame_tasks(
     n_events = source.small("n_events")
     group: list[tuple[int, int]] = []
     size = 0
+    identity = integrate.identity(spec)
     for index, i in enumerate(indices):
         if index in done:
             continue
         group.append((i, index))
         size += int(n_events[i])
         if size >= BATCH_EVENTS or len(group) >= 256:
-            yield FrameTask(source, spec, tuple(group), codec)
+            yield FrameTask(source, spec, tuple(group), codec, identity)
             group, size = [], 0
     if group:
-        yield FrameTask(source, spec, tuple(group), codec)
+        yield FrameTask(source, spec, tuple(group), codec, identity)
 
 
 def pack_frames(task: FrameTask) -> list[Packed]:
     """Integrate and pack a task's samples."""
     codec = codecs.get(task.codec)
     to_frames = integrate.integrator(task.spec, *task.source.sensor, task.source.channels)
+    if integrate.identity(task.spec) != task.integrator:
+        raise PluginError(f"plugin {task.spec.plugin}: its source changed during the build", hint="run it again")
     varies, times = task.spec.split_by == "duration", integrate.needs_times(task.spec)
     packed = []
     for i, index in task.samples:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
-from dvsprep.integrate import integrator, needs_times, widen
+from dvsprep.integrate import integrate, integrator, needs_times, warm_up, widen
 from dvsprep.types import Array, Events, FrameSpec
 
 DAMAGED = "the file is damaged: delete it and build it again"
@@ -65,6 +65,15 @@ class Column(NamedTuple):
     packed: int
 
 
+class Stored(NamedTuple):
+    """A chunked dataset, open, with what is asked of it for every chunk."""
+
+    dataset: h5py.Dataset
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+
+
 class Cache:
     """What frame and event caches have in common.
 
@@ -85,6 +94,7 @@ class Cache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._handles: dict[int, h5py.File] = {}
+        self._stored_columns: dict[int, dict[str, Stored]] = {}
         self._small: dict[str, Array] = {}
         with sound(self.path, "the head"):
             self._read_head()
@@ -118,7 +128,7 @@ class Cache:
         return self._handles.get(pid) or self._handles.setdefault(pid, open_file(self.path))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handles": {}, "_small": {}}
+        return self.__dict__ | {"_handles": {}, "_stored_columns": {}, "_small": {}}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -180,25 +190,33 @@ class Cache:
             return self._rows(column, start, count)
 
     def _rows(self, column: str, start: int, count: int) -> Array:
-        dataset = self._file[column]
-        out = np.empty((count, *dataset.shape[1:]), dataset.dtype)
-        for at, size, packed in self._stored(dataset, start, count):
+        stored = self._stored_column(column)
+        out = np.empty((count, *stored.shape[1:]), stored.dtype)
+        for at, size, packed in self._stored(stored, start, count):
             if packed is None:
-                out[at : at + size] = dataset[start + at : start + at + size]
+                out[at : at + size] = stored.dataset[start + at : start + at + size]
             else:
-                out[at : at + size] = codecs.get(self.codec).unpack(packed, out.dtype, dataset.chunks)[:size]
+                out[at : at + size] = codecs.get(self.codec).unpack(packed, stored.dtype, stored.chunks)[:size]
         return out
 
-    def _stored(self, dataset: h5py.Dataset, start: int, count: int) -> Iterator[tuple[int, int, bytes | None]]:
+    def _stored_column(self, name: str) -> Stored:
+        """Return a column and its facts, asked for once a process: h5py makes them anew each time."""
+        known = self._stored_columns.setdefault(os.getpid(), {})
+        if name not in known:
+            dataset = self._file[name]
+            known[name] = Stored(dataset, dataset.shape, dataset.dtype, dataset.chunks or ())
+        return known[name]
+
+    def _stored(self, stored: Stored, start: int, count: int) -> Iterator[tuple[int, int, bytes | None]]:
         """Yield (rows before, rows, packed bytes) of the chunks that hold ``count`` rows from ``start`` on.
 
         The bytes are None where filters were skipped for a chunk or are not ours: then HDF5's own road is the one.
         """
-        if count == 0 or dataset.size == 0:
+        if count == 0 or 0 in stored.shape:
             return
-        chunk, zeros, ours = dataset.chunks[0], (0,) * (dataset.ndim - 1), self.codec in codecs.CODECS
+        chunk, zeros, ours = stored.chunks[0], (0,) * (len(stored.shape) - 1), self.codec in codecs.CODECS
         for at in range(0, count, chunk):
-            mask, packed = dataset.id.read_direct_chunk((start + at, *zeros)) if ours else (1, None)
+            mask, packed = stored.dataset.id.read_direct_chunk((start + at, *zeros)) if ours else (1, None)
             yield at, min(chunk, count - at), None if mask else packed
 
 
@@ -253,11 +271,11 @@ class EventCache(Cache):
 
         out, now = np.empty(n, np.int64), self.small("t_start")[i]
         with sound(self.path, f"dt of sample {i}"):
-            dataset = self._file["dt"]
-            size = dataset.dtype.itemsize
-            for at, count, packed in self._stored(dataset, start, n):
+            stored = self._stored_column("dt")
+            size = stored.dtype.itemsize
+            for at, count, packed in self._stored(stored, start, n):
                 if packed is not None and codecs.get(self.codec).deflates:
-                    planes = np.frombuffer(codecs.get(self.codec).inflate(packed, size * dataset.chunks[0]), np.uint8)
+                    planes = np.frombuffer(codecs.get(self.codec).inflate(packed, size * stored.chunks[0]), np.uint8)
                     planes.flags.writeable = False  # one type for the kernel, whatever the library returns
                     now = _kernels.add_times(planes, size, now, out[at : at + count])
                 else:
@@ -292,6 +310,8 @@ class EventFrames:
         self.labels, self.classes = events.labels, events.classes
         self.dataset, self.split, self.sensor = events.dataset, events.split, events.sensor
         self._integrate: Callable[[Events, str], Array] | None = None
+        if spec.plugin is None:
+            warm_up()  # here, not in several workers at once
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_integrate": None}
@@ -304,8 +324,11 @@ class EventFrames:
         if self._integrate is None:
             self._integrate = integrator(self.spec, *self.sensor, self.events.channels)
         events = self.events.compact(i, times=needs_times(self.spec) or self.jitter is not None)
-        if self.jitter is not None:
+        if self.jitter is not None:  # a stranger's events are checked before a kernel sees them
+            H, W = self.sensor
             events = self.jitter(events)
+            frames = integrate(events, self.spec, H, W, channels=self.events.channels, sample=str(self.ids[i]))
+            return frames, int(self.labels[i])
         return self._integrate(events, str(self.ids[i])), int(self.labels[i])
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:

@@ -20,6 +20,7 @@ from dvsprep.parallel import refuse_in_reimport
 from dvsprep.types import canonical_json
 from dvsprep.version import __version__
 
+POLARITY = {1: "one channel, in which polarity does not count", 2: "channel 0 counts OFF, channel 1 counts ON"}
 SCALARS = {"n_events": np.int64, "t_start": np.int64, "t_end": np.int64, "crc32": np.uint32}
 
 
@@ -72,7 +73,7 @@ def build(
         if target.exists():
             return target
         path = spool_path(target) if held else spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}")
-        spool = Spool(path, header.codec)
+        spool = Spool(path, _tag(header))
         try:
             if held:
                 for stale in target.parent.glob(f".{target.name}.*.tmp"):
@@ -89,10 +90,15 @@ def build(
     return target
 
 
+def _tag(header: Header) -> str:
+    """Return what packed samples depend on besides the key: a spool of another version or codec is begun anew."""
+    return f"{header.codec} {SCHEMA} {__version__}"
+
+
 def replace_cache(target: Path, header: Header, samples: Iterable[Packed]) -> Path:
     """Write a cache in one go; one of that name is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    spool = Spool(spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}"), header.codec)
+    spool = Spool(spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}"), _tag(header))
     try:
         for sample in samples:
             spool.append(sample)
@@ -172,7 +178,7 @@ def _write_head(file: h5py.File, header: Header, provenance: dict[str, Any]) -> 
         "identity": canonical_json(header.identity),
         "provenance": canonical_json(provenance | {"dvsprep": __version__}),
         "time_unit": "microseconds",
-        "polarity": "0 = OFF, 1 = ON; channel 0 counts OFF, channel 1 counts ON",
+        "polarity": "0 = OFF, 1 = ON; " + POLARITY[header.channels],
         "origin": "top left; x is the column, y the row",
         "bins": "[a, b)",
     }

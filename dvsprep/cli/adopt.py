@@ -34,7 +34,9 @@ def command(name: str, files: tuple[Path, ...], root: Path | None, no_verify: bo
         tree = raw.adopt_tree(files[0], job.folder / "extract")
         _print(name, [tree.path], as_json)
         return
-    adopted = raw.adopt(job.dataset.resources, files, job.download, verify=not no_verify, warn=options.say)
+    download = job.folder / "download"  # never a shared one
+    expected = raw.expect(job.dataset.resources, download)
+    adopted = raw.adopt(expected, files, download, verify=not no_verify, warn=options.say)
     _print(name, adopted, as_json)
     options.say_next(job, root, verify=not no_verify)
 

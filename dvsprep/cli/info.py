@@ -57,7 +57,8 @@ def _print(facts: dict[str, Any]) -> None:
     line("classes", ", ".join(f"{name} {n}" for name, n in facts["classes"].items()))
     for name, md5 in facts["provenance"].get("files", {}).items():
         state = "NOT VERIFIED, accepted with --no-verify" if name in facts["unverified"] else "verified"
-        line("source", f"{name}, MD5 {md5}, {state}")
+        what = md5 if str(md5).startswith("tree:") else f"MD5 {md5}"
+        line("source", f"{name}, {what}, {state}")
     if n := facts["provenance"].get("imported"):
         line("source", f"{n} imported recording(s)")
     for what, count in facts["provenance"].get("mended", {}).items():

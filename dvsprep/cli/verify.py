@@ -16,12 +16,16 @@ from dvsprep.errors import HashMismatchError, NotFoundError
 @options.root_option
 @options.json_option
 def command(name: str, root: Path | None, as_json: bool) -> None:
-    """Check the files of dataset NAME in the download folder: ok, missing, partial or wrong. Nothing is changed."""
+    """Check the files of dataset NAME in the download folder: ok, missing, partial or wrong.
+
+    Nothing is changed; what was hashed is remembered, in a hidden file of the download folder.
+    """
     from dvsprep import raw
     from dvsprep.pipeline import Job
 
     job = Job(name, root)
-    verdicts = [raw.check(resource, job.download) for resource in job.dataset.resources]
+    expected = raw.expect(job.dataset.resources, job.download, ledger=job.ledger)
+    verdicts = [raw.check(resource, job.download, ledger=job.ledger) for resource in expected]
     needed = {r.name for r in job.dataset.archives}
     files = [
         {"name": v.name, "state": v.state, "why": v.why, "md5": v.md5, "optional": v.name not in needed}

@@ -11,6 +11,7 @@ from typing import Any
 from dvsprep.errors import ArchiveError
 from dvsprep.events import Instances, Recording
 from dvsprep.raw import Resource
+from dvsprep.types import digest
 
 Layout = Callable[[Mapping[str, Path], "Dataset", Instances], list[Recording]]
 NamedSplit = Callable[[str], str]
@@ -43,6 +44,8 @@ class Dataset:
         Of the frames: 2 (OFF, ON), or 1 for one-dimensional sensors, which have H = 1 and no polarity.
     nested : bool
         Whether the archives hold archives that are to be extracted too.
+    revision : int
+        To be raised when the layout finds other samples, labels or ids in the same files.
     class_names : callable, optional
         Extracted folder of each archive to class names, where only the files know them for sure.
     user_of : callable, optional
@@ -79,11 +82,24 @@ class Dataset:
     class_names: Callable[[Mapping[str, Path]], Sequence[str]] | None = None
     user_of: Callable[[str], str] | None = None
     defined_by: str = ""
+    revision: int = 1
     imported: Mapping[str, Any] | None = None
     status: Mapping[str, str] = field(default_factory=dict)
     said: int | None = None
     tested: str = "look-alike"
     note: str = ""
+
+    def facts(self) -> str:
+        """Return a digest of what turns files into labelled samples; part of every cache key."""
+        return digest(
+            {
+                "classes": list(self.classes),
+                "sensor": list(self.sensor),
+                "channels": self.channels,
+                "splits": list(self.splits),
+                "revision": self.revision,
+            }
+        )
 
     @property
     def archives(self) -> list[Resource]:

@@ -1,6 +1,6 @@
 """Event decoding: raw bytes or words in, columns out. No checks beyond what decoding itself finds, no I/O.
 
-Every decoder returns ``(n, status, where)``: events written, one of the codes below, and the event's number the code
+A decoder returns ``(n, status, where)``: events written, one of the codes below, and the event's number the code
 speaks of; with OK, how many events outside the sensor were dropped. Its slow twin stands in ``tests/naive.py``.
 """
 
@@ -86,11 +86,12 @@ def first_backward(t):
 
 
 @kernel
-def aedat2_decode(raw, H, W, drop, t, x, y, p):
-    """Decode DVS128 words ``raw : uint8[8 n]``, big-endian, into raw fields: x bits 1-7, y bits 8-14, p = 1 - bit 0.
+def aedat2_decode(raw, transposed, H, W, drop, t, x, y, p):
+    """Decode DVS128 words ``raw : uint8[8 n]``, big-endian: x field in bits 1-7, y field in bits 8-14, p = 1 - bit 0.
 
-    Bit 15 marks a special event, which is no pixel: left out. When the clock jumps back, the last time before the jump
-    is added to all that follow, as the CIFAR10-DVS authors' own reader does; returns the number of jumps in its place.
+    x = 127 - x field and y = 127 - y field, or the other way round if ``transposed``. Bit 15 marks a special event,
+    which is no pixel: left out. When the clock jumps back, the last time before the jump is added to all that follow,
+    as the CIFAR10-DVS authors' own reader does; the number of jumps is a fourth result.
     """
     k, jumps, dropped, shift, previous = np.int64(0), 0, np.int64(0), np.int64(0), np.int64(-1)
     for i in range(raw.size // 8):
@@ -104,7 +105,8 @@ def aedat2_decode(raw, H, W, drop, t, x, y, p):
             jumps += 1
             shift += previous
         previous = now
-        col, row = (raw[at + 3] >> 1) & 0x7F, raw[at + 2] & 0x7F
+        x_field, y_field = np.int64(raw[at + 3] >> 1) & 0x7F, np.int64(raw[at + 2]) & 0x7F
+        col, row = (127 - y_field, 127 - x_field) if transposed else (127 - x_field, 127 - y_field)
         if raw[at] or raw[at + 1] or col >= W or row >= H:
             if drop:
                 dropped += 1

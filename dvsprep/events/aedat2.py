@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dvsprep.errors import FormatError
 from dvsprep.events.reading import Decoded, Policy, columns, finish, outside, whole_records
 from dvsprep.types import Array
@@ -31,14 +29,13 @@ def _read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy, *, tra
     notes: dict[str, int] = {}
     payload = whole_records(raw, 8, _header_length(raw, name), name, policy, notes)
     events = columns(payload.size // 8, sensor)
-    x_field, y_field = (events["y"], events["x"]) if transposed else (events["x"], events["y"])
     drop = policy.out_of_range == "drop"
-    n, status, where, jumps = _kernels.aedat2_decode(payload, *sensor, drop, events["t"], x_field, y_field, events["p"])
+    n, status, where, jumps = _kernels.aedat2_decode(
+        payload, transposed, *sensor, drop, events["t"], events["x"], events["y"], events["p"]
+    )
     if status == _kernels.OUTSIDE:
         raise outside(name, where, sensor)
     notes["dropped_outside_the_sensor"] = int(where)
-    np.subtract(127, events["x"], out=events["x"])
-    np.subtract(127, events["y"], out=events["y"])
     notes["clock_jumps_repaired"] = jumps
     return finish(events, n, name, policy, notes)
 

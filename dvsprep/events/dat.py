@@ -1,4 +1,4 @@
-"""Prophesee and ATIS DAT files, versions 1 (NavGesture) and 2 (N-CARS, Gen 3 and 4 cameras); datasets.md F4."""
+"""Prophesee and ATIS DAT files, versions 1 (NavGesture) and 2 (N-CARS, Gen 3 and 4 cameras)."""
 
 from __future__ import annotations
 

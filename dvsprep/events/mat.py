@@ -1,4 +1,4 @@
-"""MATLAB files of events: ASL-DVS (F5) and ST-MNIST (datasets.md 3.5)."""
+"""MATLAB files of events: ASL-DVS and ST-MNIST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NumPy files of DVS-Lip, ES-ImageNet, HARDVS, Bullying10K, tonic's DVS128 Gesture and POKER-DVS; datasets.md F6.
+"""NumPy files of DVS-Lip, ES-ImageNet, HARDVS, Bullying10K, tonic's DVS128 Gesture and POKER-DVS.
 
 Arrays are taken from the bytes after their header was checked against them; nothing is unpickled into live objects.
 """

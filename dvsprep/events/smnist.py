@@ -1,4 +1,4 @@
-"""Sequential MNIST as spikes: IDX images in, threshold crossings out; datasets.md 3.2."""
+"""Sequential MNIST as spikes: IDX images in, threshold crossings out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANNELS = 99
 
 
 def labels(path: Path) -> list[tuple[str, int]]:
-    """Return (sample key, label) of a file of images; the labels lie beside it, in the file named ...labels-idx1..."""
+    """Return (sample key, label) of a file of images; the labels lie beside it, in the file named ...labels-idx1.."""
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if beside == path or not beside.exists():
         raise NotFoundError(f"{path}: no file of labels beside it", hint=f"expected {beside.name}")
@@ -32,7 +32,7 @@ def labels(path: Path) -> list[tuple[str, int]]:
 
 
 def read_one(path: Path, key: str, name: str, sensor: tuple[int, int], policy: Policy) -> Decoded:
-    """Encode one image, flattened row by row, over (1, channels); keys are "0", "1", ..."""
+    """Encode one image, flattened row by row, over (1, channels); keys are "0", "1", .."""
     images = _images(path)
     if not key.isdecimal() or not int(key) < len(images):
         raise NotFoundError(f"{path}: no sample {key!r}; it holds {len(images)}")

@@ -1,4 +1,4 @@
-"""HDF5 files that hold many samples of spikes: SHD and SSC, and N-TIDIGITS18; datasets.md F7.
+"""HDF5 files that hold many samples of spikes: SHD and SSC, and N-TIDIGITS18.
 
 A 1-D sensor of C channels is (H, W) = (1, C): x is the channel, y is 0, p is 1. Seconds become microseconds in
 float64, cut to whole ones as tonic does; half precision would overflow.
@@ -66,7 +66,7 @@ def shd_classes(path: Path) -> list[str]:
 
 
 def _shd(file: Any, path: Path, key: str) -> tuple[Any, Any]:
-    """Return (seconds, channels) of one sample of an SHD or SSC file; keys are "0", "1", ..."""
+    """Return (seconds, channels) of one sample of an SHD or SSC file; keys are "0", "1", .."""
     times, units = file["spikes/times"], file["spikes/units"]
     if not key.isdecimal() or not int(key) < min(len(times), len(units)):
         raise NotFoundError(f"{path}: no sample {key!r}; it holds {len(times)}")

@@ -108,7 +108,7 @@ def warm_up(formats: Iterable[str]) -> None:
             if format == "aedat3.1":
                 _kernels.aedat31_decode(raw, *rest)
             elif format.startswith("aedat2"):
-                _kernels.aedat2_decode(raw, *rest)
+                _kernels.aedat2_decode(raw, True, *rest)
             elif format == "atis":
                 _kernels.atis_decode(raw, *rest)
             elif "dat" in format:

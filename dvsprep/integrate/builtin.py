@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dvsprep.errors import FormatError
 from dvsprep.integrate import _kernels
 from dvsprep.types import Array, Events, Tail
 
@@ -57,6 +58,9 @@ def duration_edges(t: NDArray[np.int64], duration: int, tail: Tail = "keep") -> 
 
 def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2) -> Array:
     """Return counts [T, C, H, W] in the smallest type that holds them; hot pixels make a larger one necessary."""
+    x, y = events["x"], events["y"]
+    if not len(x) == len(y) == len(events["p"]) or (len(x) and (x.max() >= W or y.max() >= H)):
+        raise FormatError(f"events that do not fit the sensor of {W} x {H} (width x height)")
     for dtype in COUNT_TYPES:
         out = np.zeros((len(edges) - 1, channels, H, W), dtype)
         if _kernels.count(events["x"], events["y"], events["p"], edges, np.iinfo(dtype).max, out):

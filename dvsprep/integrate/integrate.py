@@ -73,7 +73,7 @@ def check_conservation(frames: Array, used: tuple[int, ...], sample: str) -> Non
         raise ConservationError(f"sample {sample}: the frames hold {counts[0]} events, expected {counts[1]}")
 
 
-def integrate(events: Events, spec: FrameSpec, H: int, W: int, *, sample: str = "events") -> Array:
+def integrate(events: Events, spec: FrameSpec, H: int, W: int, *, channels: int = 2, sample: str = "events") -> Array:
     """Integrate one sample's events, wherever they come from.
 
     Parameters
@@ -103,7 +103,7 @@ def integrate(events: Events, spec: FrameSpec, H: int, W: int, *, sample: str = 
         raise FormatError(f"{sample}: t is not in order")
     small = np.uint8 if max(H, W) <= 256 else np.uint16
     clean = Events(t=t, x=x.astype(small), y=y.astype(small), p=p.astype(np.uint8))
-    return integrator(spec, H, W)(clean, sample)
+    return integrator(spec, H, W, channels)(clean, sample)
 
 
 def widen(events: Events) -> Events:

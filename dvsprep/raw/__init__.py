@@ -7,14 +7,14 @@ from dvsprep.raw._disk import write_atomic
 from dvsprep.raw.adopt import adopt
 from dvsprep.raw.bundle import bundle, unbundle
 from dvsprep.raw.expect import expect, read_md5sums
-from dvsprep.raw.extract import extract
+from dvsprep.raw.extract import extract, is_complete
 from dvsprep.raw.fetch import fetch, fetch_all
 from dvsprep.raw.probe import SourceReport, probe, probe_all
 from dvsprep.raw.resource import Resource, manual_instructions
 from dvsprep.raw.shared import find_shared, shared_roots
 from dvsprep.raw.sources import Network, guard_network, network_allowed, sources
 from dvsprep.raw.tree import Tree, adopt_tree, adopted_tree
-from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require
+from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require, vouched
 
 __all__ = [
     "Ledger",
@@ -34,6 +34,7 @@ __all__ = [
     "fetch_all",
     "find_shared",
     "guard_network",
+    "is_complete",
     "manual_instructions",
     "md5_file",
     "network_allowed",
@@ -44,5 +45,6 @@ __all__ = [
     "shared_roots",
     "sources",
     "unbundle",
+    "vouched",
     "write_atomic",
 ]

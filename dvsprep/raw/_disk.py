@@ -103,6 +103,16 @@ def set_aside(path: Path, bad_name_of: Path | None = None) -> Path:
     """
     base = bad_name_of or path
     number = 1
-    while (bad := base.with_name(f"{base.name}.bad{number if number > 1 else ''}")).exists():
+    while True:
+        bad = base.with_name(f"{base.name}.bad{number if number > 1 else ''}")
         number += 1
-    return path.rename(bad)
+        try:
+            bad.hardlink_to(path)  # unlike a rename it never replaces what another process has just put there
+        except FileExistsError:
+            continue
+        except OSError:
+            if not bad.exists():
+                return path.rename(bad)
+        else:
+            path.unlink()
+            return bad

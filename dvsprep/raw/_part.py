@@ -182,9 +182,8 @@ class Part:
         why = mismatch(self.resource, digest)
         if why:
             warn(f"{path} is used without verification: {why}, its MD5 is {digest.md5}")
-        Ledger(self.folder).record(
-            self.resource.name, path, digest.md5, not why, digest.sha256, own=not self.resource.published
-        )
+        own = not (why or self.resource.published)
+        Ledger(self.folder).record(self.resource.name, path, digest.md5, not why, digest.sha256, own=own)
         return path
 
 

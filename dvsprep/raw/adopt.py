@@ -84,6 +84,6 @@ def _place(match: _Match, folder: Path) -> Path:
         set_aside(target)
     if not target.exists():
         link_or_copy(match.file, target)
-    own = not match.resource.published
+    own = not (match.why or match.resource.published)
     Ledger(folder).record(match.resource.name, target, match.digest.md5, not match.why, match.digest.sha256, own=own)
     return target

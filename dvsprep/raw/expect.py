@@ -39,7 +39,13 @@ def read_md5sums(path: Path) -> dict[str, str]:
     return found
 
 
-def expect(resources: Iterable[Resource], folder: Path, md5s: Mapping[str, str] | None = None) -> list[Resource]:
+def expect(
+    resources: Iterable[Resource],
+    folder: Path,
+    md5s: Mapping[str, str] | None = None,
+    *,
+    ledger: Ledger | None = None,
+) -> list[Resource]:
     """Return the resources with the MD5s they are to have: those in `md5s`, else the published ones.
 
     Without `md5s`, those that a person gave when the files of this download folder were fetched: what identifies
@@ -47,7 +53,8 @@ def expect(resources: Iterable[Resource], folder: Path, md5s: Mapping[str, str] 
     """
     resources = list(resources)
     if md5s is None:
-        md5s = {name: entry.md5 for name, entry in Ledger(folder).entries().items() if entry.own}
+        known = (ledger or Ledger(folder)).entries()
+        md5s = {name: entry.md5 for name, entry in known.items() if entry.own and entry.verified}
     elif md5s and not any(resource.name in md5s for resource in resources):
         names = ", ".join(resource.name for resource in resources)
         raise UsageError(f"MD5s are given for {', '.join(md5s)}, none of which is a file of the dataset: {names}")

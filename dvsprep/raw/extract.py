@@ -90,7 +90,7 @@ def extract(
     prefix = f".{dest.name}.tmp-"
     for left in abandoned(dest.parent, prefix):
         shutil.rmtree(left, ignore_errors=True)
-    if _complete(dest):
+    if is_complete(dest):
         return dest
     if not archive.is_file():
         raise NotFoundError(f"{archive} does not exist or is no file")
@@ -116,7 +116,8 @@ def extract(
     return dest
 
 
-def _complete(dest: Path) -> bool:
+def is_complete(dest: Path) -> bool:
+    """Tell whether a folder is what :func:`extract` makes."""
     # Archives without files are refused, so an empty folder is no result of ours but one made by hand.
     return dest.is_dir() and any(dest.iterdir())
 
@@ -125,7 +126,7 @@ def _publish(temp: Path, dest: Path) -> None:
     try:
         temp.rename(dest)
     except OSError:
-        if not _complete(dest):
+        if not is_complete(dest):
             raise
         shutil.rmtree(temp, ignore_errors=True)  # another process was first; its folder is as good
     sync(dest.parent)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,7 @@ State = Literal["ok", "missing", "partial", "wrong"]
 
 LEDGER = ".dvsprep.json"
 NO_HASH = "no published hash"
+LOCK_WAIT = 10.0  # seconds
 _writing = threading.Lock()
 
 
@@ -101,40 +103,50 @@ class Entry(NamedTuple):
     own: bool = False
 
 
+def vouched(resource: Resource, entry: Entry | None) -> bool:
+    """Tell whether a record is of the file as it is expected today, whatever was expected when it was written."""
+    return entry is not None and not mismatch(resource, Digest(entry.size, entry.md5, entry.sha256))
+
+
 class Ledger:
     """The hashes of a download folder's files, in ``.dvsprep.json`` there, so that 3 GB are hashed once.
 
     It is a memo: a broken one counts as empty, and a folder that cannot be written simply has none. An entry
     outlives its file, for the MD5 still tells which data was unpacked from it.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the files.
+    beside : Path, optional
+        The folder to write to instead, where `folder` is a shared one; what is known there goes before.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LEDGER
-
-    def _load(self) -> dict[str, Entry]:
-        try:
-            return {name: Entry(**fields) for name, fields in json.loads(self.path.read_bytes()).items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
+    def __init__(self, folder: Path, beside: Path | None = None) -> None:
+        self.path = (beside or folder) / LEDGER
+        self.paths = tuple(dict.fromkeys((self.path, folder / LEDGER)))
 
     def get(self, name: str) -> Entry | None:
         """Return what was last recorded for a file, be the file still the same, still there, or not."""
-        return self._load().get(name)
+        return self.entries().get(name)
 
     def fresh(self, name: str, path: Path) -> Entry | None:
         """Return the record if the file has not been touched since."""
-        entry = self.get(name)
         stat = path.stat()
-        same = entry is not None and entry[1:4] == (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        return entry if same else None
+        for ledger in self.paths:
+            entry = _load(ledger).get(name)
+            if entry is not None and entry[1:4] == (stat.st_size, stat.st_mtime_ns, stat.st_ino):
+                return entry
+        return None
 
     def record(
         self, name: str, path: Path, md5: str, verified: bool, sha256: str | None = None, *, own: bool = False
     ) -> None:
         """Remember the hash of the file at `path`, and whether it is the published one, or a person's `own`."""
-        if is_shared(path):
+        if is_shared(self.path):
             return
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             stat = path.stat()
             self.put(name, Entry(md5, stat.st_size, stat.st_mtime_ns, stat.st_ino, verified, sha256, own))
         except OSError:
@@ -142,8 +154,8 @@ class Ledger:
 
     def put(self, name: str, entry: Entry) -> None:
         """Remember an entry, also of a file that is not here."""
-        with _writing:
-            entries = self._load()
+        with _writing, _locked(self.path):
+            entries = _load(self.path)
             if entries.get(name) == entry:
                 return
             entries[name] = entry
@@ -152,7 +164,31 @@ class Ledger:
 
     def entries(self) -> dict[str, Entry]:
         """Return all that is known."""
-        return self._load()
+        return {name: entry for path in reversed(self.paths) for name, entry in _load(path).items()}
+
+
+def _load(ledger: Path) -> dict[str, Entry]:
+    try:
+        return {name: Entry(**fields) for name, fields in json.loads(ledger.read_bytes()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+@contextmanager
+def _locked(ledger: Path) -> Iterator[None]:
+    """Keep other processes from writing meanwhile, as far as this disk has locks: it is only a memo."""
+    from filelock import FileLock
+
+    lock = FileLock(ledger.with_name(f"{ledger.name}.lock"), timeout=LOCK_WAIT)
+    try:
+        if not is_shared(ledger):
+            lock.acquire()
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Verdict(NamedTuple):
@@ -165,7 +201,14 @@ class Verdict(NamedTuple):
     path: Path
 
 
-def check(resource: Resource, folder: Path, *, verify: bool = True, progress: Progress | None = None) -> Verdict:
+def check(
+    resource: Resource,
+    folder: Path,
+    *,
+    verify: bool = True,
+    progress: Progress | None = None,
+    ledger: Ledger | None = None,
+) -> Verdict:
     """Judge one file of a download folder; hashes it only if it changed since the last time.
 
     A file without any published hash is "wrong" unless `verify` is False. A file that is too short is hashed
@@ -189,7 +232,7 @@ def check(resource: Resource, folder: Path, *, verify: bool = True, progress: Pr
     if short and verify:
         return verdict("partial", f"size in bytes: expected {resource.size}, got {size}")
 
-    ledger = Ledger(folder)
+    ledger = ledger or Ledger(folder)
     entry = ledger.fresh(resource.name, path)
     if entry and (entry.sha256 or not resource.sha256):
         digest = Digest(entry.size, entry.md5, entry.sha256)
@@ -197,7 +240,7 @@ def check(resource: Resource, folder: Path, *, verify: bool = True, progress: Pr
         digest = digest_file(path, progress, sha256=bool(resource.sha256))
     why = mismatch(resource, digest)
     if not (why and verify):  # a file about to be set aside must not become this name's record
-        ledger.record(resource.name, path, digest.md5, not why, digest.sha256, own=not resource.published)
+        ledger.record(resource.name, path, digest.md5, not why, digest.sha256, own=not (why or resource.published))
     if why and not (why == NO_HASH and not verify):
         return verdict("partial" if short else "wrong", why, digest.md5)
     return verdict("ok", why, digest.md5)
@@ -210,6 +253,7 @@ def require(
     verify: bool = True,
     warn: Callable[[str], None],
     progress: Progress | None = None,
+    ledger: Ledger | None = None,
 ) -> dict[str, str]:
     """Return {file name: actual MD5} of all files that are not optional, or raise.
 
@@ -220,14 +264,15 @@ def require(
     ManualDownloadError, NotFoundError
         Files are missing or shorter than published.
     """
-    pairs = [(resource, check(resource, folder, verify=verify, progress=progress)) for resource in resources]
+    ledger = ledger or Ledger(folder)
+    pairs = [(r, check(r, folder, verify=verify, progress=progress, ledger=ledger)) for r in resources]
     for resource, verdict in pairs:
         if resource.optional and verdict.state in ("partial", "wrong") and verdict.why != NO_HASH:
             warn(f"{verdict.path}: {verdict.why} (an optional file, not used)")
     needed = [(resource, verdict) for resource, verdict in pairs if not resource.optional]
     wrong = [verdict for _, verdict in needed if verdict.state == "wrong" and (verify or not verdict.md5)]
     if wrong:
-        raise _set_aside(wrong)
+        raise _set_aside(wrong, ledger)
     absent = [(resource, verdict) for resource, verdict in needed if verdict.md5 is None]
     if absent:
         raise _absent(absent, folder)
@@ -237,11 +282,11 @@ def require(
     return {verdict.name: verdict.md5 for _, verdict in needed if verdict.md5}
 
 
-def _set_aside(verdicts: list[Verdict]) -> HashMismatchError:
+def _set_aside(verdicts: list[Verdict], ledger: Ledger) -> HashMismatchError:
     told, kept = [], 0
     for verdict in verdicts:
         text = f"{verdict.path}: {verdict.why}"
-        accepted = Ledger(verdict.path.parent).fresh(verdict.name, verdict.path)
+        accepted = ledger.fresh(verdict.name, verdict.path)
         if verdict.why == NO_HASH or accepted:  # nothing says that it is bad, or somebody said that it is good
             told.append(f"{text}, its MD5 is {verdict.md5}" if not accepted else f"{text} (accepted before)")
             kept += 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import making
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvsprep import cache, events
+from dvsprep import cache, datasets, events
 from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec, canonical_json, digest
 
@@ -30,7 +32,8 @@ def events_key(root: Path | str = "/nowhere", **options: Any) -> str:
 
 # What `Job("dvs128", ..., by number, T=20)` had to hash when schema 1 was fixed, written down by hand.
 GOLDEN = (
-    '{"events":{"dataset":"dvs128","files":{"DvsGesture.tar.gz":"8a5c71fb11e24e5ca5b11866ca6c00a1"},"instances":"rows",'
+    '{"events":{"dataset":"dvs128","facts":"779690f9addfa7436c0fe419d3ecd99bd2638cfbd16dd3b90f8874ec54243bd7",'
+    '"files":{"DvsGesture.tar.gz":"8a5c71fb11e24e5ca5b11866ca6c00a1"},"instances":"rows",'
     '"kind":"events","policy":{},"reader":{"aedat3.1":1},"schema":1},"integrator":{"version":1},"kind":"frames",'
     '"schema":1,"spec":{"T":20,"split_by":"number"},"split":null}'
 )
@@ -42,7 +45,7 @@ def test_the_identity_of_a_known_cache_is_this_text() -> None:
     assert canonical_json(job.frames_identity()) == GOLDEN
     key = digest(json.loads(GOLDEN))
     # sha256sum of the text above
-    assert key == "70982d5d67d51bec1dc475e01485b41bdf1f89421228aae1ec002d87be72b165"
+    assert key == "dba29af04eb54b123f654b0a15dde7b33463991995d88a73700751e769004279"
     assert [path.name for path in job.frames_paths().values()] == [
         f"number-T20-{key[:8]}.train.h5",
         f"number-T20-{key[:8]}.test.h5",
@@ -138,3 +141,19 @@ def test_the_key_and_its_whole_text_lie_in_the_file(sample_frames: Path) -> None
     assert source.identity["spec"] == source.spec.to_dict()
     for private in (str(sample_frames.parents[2]), "jobs", "codec"):
         assert private not in canonical_json(source.identity)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ("b", "a")},
+        {"sensor": (64, 128)},
+        {"channels": 1},
+        {"splits": ("train", "val")},
+        {"revision": 2},
+    ],
+)
+def test_the_facts_that_make_labels_are_in_the_key(change: dict[str, Any]) -> None:
+    dataset = replace(datasets.get("dvs128"), classes=("a", "b"))
+    assert replace(dataset, **change).facts() != dataset.facts()
+    assert replace(dataset, note="another", title="another").facts() == dataset.facts()

@@ -14,7 +14,9 @@ from making import H, W, at, random_events
 
 from dvsprep import cache
 from dvsprep.cache import write
-from dvsprep.errors import ConservationError, UsageError
+from dvsprep.cache.build import FrameTask, pack_frames
+from dvsprep.errors import ConservationError, FormatError, PluginError, UsageError
+from dvsprep.integrate import identity
 from dvsprep.types import FrameSpec
 
 NONE = at()
@@ -230,3 +232,20 @@ def test_a_part_of_a_cache_is_a_cache(small_events: Path, tmp_path: Path) -> Non
     assert part.ids.tolist() == [whole.ids[i] for i in wanted]
     assert part.key != whole.key
     assert cache.damaged(part) == []
+
+
+def test_jittered_events_that_leave_the_sensor_are_an_error_not_a_wild_write(tmp_path):
+    events = making.events_cache(tmp_path / "e.h5", [making.at(0, 5, 9, x=W - 1)])
+    frames = events.frames(split_by="number", T=2, jitter=lambda e: e | {"x": e["x"].astype(int) + 1})
+    with pytest.raises(FormatError, match=f"x runs from {W} to {W}"):
+        frames[0]
+
+
+def test_a_plugin_whose_source_changes_during_a_build_is_an_error(tmp_path):
+    events = making.events_cache(tmp_path / "e.h5", [making.at(0, 5), making.at(3, 9)])
+    spec = FrameSpec("plugin", plugin=making.plugin(tmp_path, "return np.zeros((1, 2, H, W), np.uint8)", "one"))
+    task = FrameTask(events, spec, ((0, 0),), "deflate", identity(spec))
+    assert len(pack_frames(task)) == 1
+    making.plugin(tmp_path, "return np.ones((1, 2, H, W), np.uint8)", "one")
+    with pytest.raises(PluginError, match="changed during the build"):
+        pack_frames(task)

@@ -226,6 +226,48 @@ def test_an_extracted_folder_may_be_adopted(run, tmp_path):
     assert json.loads(out)["samples"] == {"all": 2}
 
 
+def test_an_adopted_folder_is_its_contents_and_must_stay_as_it_was(run, tmp_path):
+    beside(tree := tmp_path / "tree", "a", "class,start_us,end_us\n1,0,1500\n2,1500,3000\n")
+    file = ("--dataset-file", describe(tmp_path, CSV))
+    adopt = ("adopt", "mine", tree, "--no-verify", *file)
+
+    def caches():
+        code, out, err = run("events", "mine", *file, "--json")
+        assert code == 0, err
+        return json.loads(out)["caches"]
+
+    assert run(*adopt)[0] == 0
+    old = caches()
+    assert "adopted folder, tree:" in (told := run("info", old["all"])[1])
+    assert "NOT VERIFIED" in told
+    labels = tree / "a_labels.csv"
+    labels.write_text(labels.read_text().replace("2,1500", "3,1500"))  # the size stays
+    code, _, err = run("events", "mine", *file)
+    assert code == 7
+    assert "changed since the folder was adopted" in err
+    assert run(*adopt)[0] == 0
+    assert caches() != old
+    labels.touch()
+    assert run(*adopt)[0] == 0
+    assert caches() != old
+
+
+def test_a_record_of_an_md5_that_is_no_longer_expected_counts_for_nothing(run, tmp_path):
+    own.folders(tmp_path / "tree", "a/1.txt", "b/1.txt")
+    archive = tmp_path / "mine.zip"
+    with zipfile.ZipFile(archive, "w") as pack:
+        for path in sorted((tmp_path / "tree").rglob("*.txt")):
+            pack.write(path, path.relative_to(tmp_path / "tree").as_posix())
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    file = ("--dataset-file", describe(tmp_path, f'{FOLDERS}    md5 = "{md5}"\n'))
+    assert run("adopt", "mine", archive, *file)[0] == 0
+    assert run("verify", "mine", *file)[0] == 0
+    describe(tmp_path, f'{FOLDERS}    md5 = "{"0" * 32}"\n')
+    code, _, err = run("events", "mine", *file)
+    assert code == 5, err
+    assert f"expected {'0' * 32}, got {md5}" in err
+
+
 def test_a_wrong_description_is_one_line_on_the_command_line(run, tmp_path):
     toml = describe(tmp_path, FOLDERS, sensr="1")
     code, out, err = run("frames", "mine", "--dataset-file", toml, "--split-by", "number", "-T", 2)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvsprep.errors import FormatError
+from dvsprep.events import READERS, Policy
 
 FORMAT = "aedat2-dvs128"
 HEAD = formats.AEDAT2_HEADER
@@ -99,3 +100,14 @@ def test_another_version_says_what_it_is():
 @given(st.binary(max_size=200), st.booleans())
 def test_random_bytes_never_crash(data, with_header):
     check_sound_or_refused(FORMAT, (HEAD if with_header else b"") + data, (128, 128))
+
+
+@pytest.mark.parametrize("format", ["aedat2-dvs128", "aedat2-jaer"])
+def test_a_smaller_sensor_is_checked_after_the_coordinates_are_turned_round(format):
+    # x field 3 and y field 100: 124 and 27 in pixels, whichever way round
+    word = (100 << 8 | 3 << 1).to_bytes(4, "big") + (7).to_bytes(4, "big")
+    data = np.frombuffer(formats.AEDAT2_HEADER + word, np.uint8)
+    with pytest.raises(FormatError, match="event 0 lies outside the sensor of 64 x 64"):
+        READERS[format][0](data, "r", (64, 64), Policy())
+    inside = READERS[format][0](data, "r", (128, 128), Policy()).events
+    assert sorted([int(inside["x"][0]), int(inside["y"][0])]) == [27, 124]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dvsprep.errors import FormatError
-from dvsprep.integrate import identity, integrate, widen
-from dvsprep.types import FrameSpec
+from dvsprep.integrate import identity, integrate, integrator, widen
+from dvsprep.types import Events, FrameSpec
 
 H, W = 3, 4
 SPEC = FrameSpec("time", T=2)
@@ -83,3 +83,11 @@ def test_widened_coordinates_do_not_wrap():
 
 def test_identity_of_a_builtin_is_its_version():
     assert identity(SPEC) == {"version": 1}
+
+
+def test_no_kernel_ever_sees_an_event_outside_its_frame():
+    events = Events(
+        t=np.zeros(1, np.int64), x=np.array([9], np.uint8), y=np.zeros(1, np.uint8), p=np.zeros(1, np.uint8)
+    )
+    with pytest.raises(FormatError, match="do not fit the sensor of 9 x 9"):
+        integrator(FrameSpec("number", T=1), 9, 9)(events, "s")

@@ -88,6 +88,10 @@ def test_fetched_from_a_mirror_made_into_frames_and_carried_offline(
     assert mirror.served == sum(map(len, archives.values()))
     code, out, err = run("fetch", "cifar10dvs", "--offline")
     assert (code, err) == (0, ""), "the MD5s are remembered, and nothing is lacking"
+    code, out, err = run("verify", "cifar10dvs")
+    assert code == 0, err
+    code, out, err = run("adopt", "cifar10dvs", *sorted(download.glob("*.zip")))
+    assert code == 0, err
 
     no_sockets()
     monkeypatch.setenv("DVSPREP_OFFLINE", "1")

@@ -43,7 +43,7 @@ def get(tmp_path):
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def failure(get, what: Resource, **options) -> str:

@@ -254,3 +254,15 @@ def test_a_hash_nobody_published_is_still_refused_with_a_mirror(server, tmp_path
     with pytest.raises(HashMismatchError, match="no published hash"):
         fetch(Resource("a.zip", None), tmp_path, network=Network(mirrors=[server.url]), warn=silent)
     assert server.log == []
+
+
+def test_an_md5_that_the_file_failed_is_not_expected_later(server, tmp_path):
+    published = Resource("a.zip", "0" * 32, urls=(server.at("/a", file(ZIP)),))
+    (wanted,) = expect([published], tmp_path, {"a.zip": "1" * 32})
+    fetch(wanted, tmp_path, verify=False, warn=lambda _: None)
+    check(wanted, tmp_path, verify=False)
+    entry = Ledger(tmp_path).get("a.zip")
+    assert (entry.md5, entry.verified, entry.own) == (MD5, False, False)
+    assert expect([published], tmp_path) == [published]
+    with pytest.raises(HashMismatchError):
+        require(expect([published], tmp_path), tmp_path, warn=silent)

@@ -1,13 +1,17 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dvsprep.errors import HashMismatchError, ManualDownloadError, NotFoundError
-from dvsprep.raw import Ledger, Resource, check, manual_instructions, md5_file, require
+from dvsprep.raw import Ledger, Resource, check, is_complete, manual_instructions, md5_file, require, vouched
 from dvsprep.raw import verify as verify_module
+from dvsprep.raw._disk import set_aside
 
 DATA = b"\x1f\x8b event data" * 1000
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -141,7 +145,7 @@ def test_the_ledger_leaves_no_temporary_behind(tmp_path, monkeypatch):
     path = put(tmp_path)
     monkeypatch.setattr(Path, "replace", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     Ledger(tmp_path).record("a.tar.gz", path, MD5, True)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.tar.gz"]
+    assert [p.name for p in tmp_path.iterdir() if p.suffix != ".lock"] == ["a.tar.gz"]
 
 
 def test_require_returns_the_md5_of_what_is_needed(tmp_path):
@@ -231,3 +235,49 @@ def test_manual_instructions_say_all_a_person_needs(tmp_path):
     ):
         assert word in text
     assert "README" not in text
+
+
+def test_a_record_vouches_only_for_what_is_expected_today(tmp_path):
+    put(tmp_path)
+    check(FILE, tmp_path)
+    entry = Ledger(tmp_path).get("a.tar.gz")
+    assert vouched(FILE, entry)
+    assert not vouched(replace(FILE, md5="0" * 32), entry), "the description was edited since"
+    assert not vouched(replace(FILE, sha256="0" * 64), entry), "never hashed with SHA-256"
+    assert not vouched(FILE, None)
+
+
+def test_the_ledger_of_a_folder_may_lie_in_another(tmp_path):
+    folder, own = tmp_path / "shared", tmp_path / "own"
+    folder.mkdir()
+    path = put(folder)
+    ledger = Ledger(folder, own)
+    check(FILE, folder, ledger=ledger)
+    assert list(folder.iterdir()) == [path]
+    assert vouched(FILE, ledger.fresh("a.tar.gz", path))
+    assert Ledger(own).get("a.tar.gz") == ledger.get("a.tar.gz")
+
+
+def test_processes_that_record_at_once_lose_nothing_of_each_other(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from dvsprep.raw import Ledger, verify\n"
+        "from dvsprep.raw.verify import Entry\n"
+        "for i in range(30): Ledger(Path(sys.argv[1])).put(f'{sys.argv[2]}{i}', Entry('0' * 32, 1, 2, 3, True))\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "ab"]
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert len(Ledger(tmp_path).entries()) == 60
+
+
+def test_setting_aside_never_replaces_what_was_set_aside_meanwhile(tmp_path, monkeypatch):
+    put(tmp_path, b"first", "a.bad")
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # as it was a moment ago
+    assert set_aside(put(tmp_path, b"second", "a")).name == "a.bad2"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.bad": b"first", "a.bad2": b"second"}
+
+
+def test_an_empty_folder_is_no_extracted_one(tmp_path):
+    assert not is_complete(tmp_path)
+    put(tmp_path)
+    assert is_complete(tmp_path)
+    assert not is_complete(tmp_path / "a.tar.gz")
