@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dvsprep import raw
 from dvsprep.datasets import splits
-from dvsprep.errors import IntegrityError, ManualDownloadError, NotFoundError
+from dvsprep.errors import IntegrityError, ManualDownloadError, NotFoundError, UsageError
 from dvsprep.types import FrameSpec
 from dvsprep.workspace import ARCHIVES, Options, Workspace, default_root
 
@@ -132,17 +132,22 @@ class Job(Workspace):
     def _plan_caches(self, paths: dict[str, Path]) -> tuple[State, str]:
         lacking = [path for path in paths.values() if not path.exists()]
         if not lacking:
-            return (
-                "done",
-                f"{len(paths)} cache(s) in {lacking[0].parent if lacking else _first(paths).parent}",
-            )
+            return "done", f"{len(paths)} cache(s) in {_first(paths).parent}"
         if len(lacking) < len(paths) or any(p.with_name(f".{p.name}.spool").exists() for p in lacking):
             return "partial", f"an earlier build stopped before {', '.join(p.name for p in lacking)}"
-        head = _first(paths).name.rpartition("-")[0]
-        others = sorted({p.name for p in _first(paths).parent.glob(f"{head}-????????.*.h5")})
-        if others:
-            return "stale", f"{others[0]} was made from other files, options or versions"
+        if older := self._superseded(_first(paths)):
+            return "stale", f"{older.name} was made from other files or by another version"
         return "missing", f"no {', '.join(p.name for p in lacking)} in {_first(paths).parent}"
+
+    def _superseded(self, path: Path) -> Path | None:
+        """Return a cache that was asked for in the same words as ``path`` will be, but made from something else."""
+        others = sorted(path.parent.glob(f"{path.name.rpartition('-')[0]}-????????.{path.name.split('.')[-2]}.h5"))
+        if not others:
+            return None
+        from dvsprep.cache import open_cache
+
+        identity = self.frames_identity() if path.parent.name == "frames" else self.events_identity()
+        return next((other for other in others if _words(open_cache(other).identity) == _words(identity)), None)
 
     # -- run --
 
@@ -235,6 +240,8 @@ class Job(Workspace):
         sources = {split: cache.EventCache(path) for split, path in self.events_paths().items()}
         for split, path in self.frames_paths().items():
             source, indices = self._part(sources, split)
+            if not len(indices):
+                raise UsageError(f"the split leaves no sample for {split}", hint="choose another --split")
             ids, labels = [str(source.ids[i]) for i in indices], [int(source.labels[i]) for i in indices]
             provenance = source.provenance | {"events": source.path.name, "split": self.split}
             header = self._header("frames", split, ids, labels, provenance, source.classes)
@@ -325,6 +332,12 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+
+def _words(identity: dict[str, Any]) -> list[Any]:
+    """Return what of an identity a person asked for; the rest is files and versions."""
+    events = identity.get("events", identity)
+    return [identity.get("spec"), identity.get("split"), events.get("instances"), events.get("policy")]
 
 
 def _first(paths: dict[str, Path]) -> Path:

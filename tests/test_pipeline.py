@@ -96,10 +96,15 @@ def test_frames_of_another_number_are_missing_not_stale(root: Path) -> None:
     assert states(job(root, OTHER)) == "done done done done missing"
 
 
-def test_frames_from_other_options_are_stale(root: Path) -> None:
-    assert states(job(root, instances="first")).endswith("done missing stale")
+def test_other_options_are_another_cache_not_a_stale_one(root: Path) -> None:
+    assert states(job(root, instances="first")).endswith("done missing missing")
     gone(root, "events/first*")
-    assert states(job(root, policy=making_policy())).endswith("done stale stale")
+    assert states(job(root, policy=making_policy())).endswith("done missing missing")
+
+
+def test_caches_of_an_older_reader_are_stale(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dvsprep.workspace.events.version", lambda _: 99)
+    assert states(job(root)).endswith("done stale stale")
 
 
 def making_policy() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dvsprep.cache.read import EventCache, FrameCache
-from dvsprep.errors import UsageError
+from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.types import FrameSpec
 
 
@@ -22,10 +23,29 @@ def folder_name(spec: FrameSpec) -> str:
 
 
 def sample_path(cache: FrameCache | EventCache, i: int, suffix: str) -> Path:
-    """Return ``<what>/<split>/<label>/<id><suffix>``; a set without an official split has no folder for it."""
+    """Return ``<what>/<split>/<label>/<id><suffix>``; a set without an official split has no folder for it.
+
+    Raises
+    ------
+    IntegrityError
+        A split or id of the cache is no file name: nothing may be written outside the folder that was named.
+    """
     what = folder_name(cache.spec) if isinstance(cache, FrameCache) else "events_np"
+    name = str(cache.ids[i]).replace("/", "_")
+    for part in (what, cache.split, name):
+        if part in ("", ".", "..") or set(part) & set("/\\:\0"):
+            raise IntegrityError(f"{cache.path}: {part!r} is no name for a file", hint="the cache was tampered with")
     split = [] if cache.split == "all" else [cache.split]
-    return Path(what, *split, str(cache.labels[i]), str(cache.ids[i]).replace("/", "_") + suffix)
+    return Path(what, *split, str(cache.labels[i]), name + suffix)
+
+
+def sample_paths(cache: FrameCache | EventCache, indices: Sequence[int], suffix: str) -> list[Path]:
+    """Return the path of each sample; two of one name are refused before anything is written."""
+    paths = [sample_path(cache, i, suffix) for i in indices]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path, n in Counter(paths).items() if n > 1)
+        raise UsageError(f"{cache.path}: several samples would be the file {twice}", hint="export them one by one")
+    return paths
 
 
 def export(cache: FrameCache | EventCache, indices: Sequence[int], out: Path, format: str) -> list[Path]:
@@ -42,9 +62,8 @@ def export(cache: FrameCache | EventCache, indices: Sequence[int], out: Path, fo
     single = out.suffix == suffix
     if single and len(indices) != 1:
         raise UsageError(f"{out} is one file, and {len(indices)} samples are asked for", hint="--sample, or a folder")
-    written = []
-    for i in indices:
-        path = out if single else out / sample_path(cache, i, suffix)
+    paths = [out] if single else [out / path for path in sample_paths(cache, indices, suffix)]
+    for i, path in zip(indices, paths, strict=True):
         value: Any = cache[i][0]
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -54,8 +73,7 @@ def export(cache: FrameCache | EventCache, indices: Sequence[int], out: Path, fo
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        written.append(path)
-    return written
+    return paths
 
 
 def _write(file: BinaryIO, value: Any, format: str) -> None:

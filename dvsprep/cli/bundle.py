@@ -21,8 +21,11 @@ from dvsprep.cli import options
     help="The verified files as published, or the finished event and frame caches.",
 )
 @options.root_option
+@options.no_verify_option
 @options.json_option
-def command(name: str, output: Path, what: Literal["download", "caches"], root: Path | None, as_json: bool) -> None:
+def command(
+    name: str, output: Path, what: Literal["download", "caches"], root: Path | None, no_verify: bool, as_json: bool
+) -> None:
     """Pack dataset NAME for a machine without internet: one tar, with the size and SHA-256 of every file.
 
     There, `dvsprep unbundle` compares and unpacks it.
@@ -32,7 +35,8 @@ def command(name: str, output: Path, what: Literal["download", "caches"], root: 
 
     job = Job(name, root)
     if what == "download":
-        raw.require(raw.expect(job.dataset.resources, job.download), job.download, warn=options.say)
+        resources = raw.expect(job.dataset.resources, job.download)
+        raw.require(resources, job.download, verify=not no_verify, warn=options.say)
     path = raw.bundle(job.folder, output, what)
     if as_json:
         options.emit({"dataset": job.dataset.name, "what": what, "bundle": str(path), "bytes": path.stat().st_size})

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dvsprep.cli import options
-from dvsprep.errors import UsageError
+from dvsprep.errors import NotACacheError, UsageError
 
 FORMATS = ("npz", "npy", "png", "h5")
 
@@ -56,11 +56,23 @@ def _check_out(file: Path, out: Path, format: str, samples: int) -> None:
     if format == "h5":
         if out.is_dir():
             raise UsageError(f"{out} is a folder, and h5 is one file", hint=f"for example -o {out / 'samples.h5'}")
+        if out.exists():
+            _refuse_a_strangers_file(out)
     elif suffix in FORMATS and not out.is_dir():
         if suffix != format:
             raise UsageError(f"-o {out} does not go with --format {format}")
         if samples != 1:
             raise UsageError(f"{out} is one file, and {samples} samples are asked for", hint="--sample, or a folder")
+
+
+def _refuse_a_strangers_file(out: Path) -> None:
+    """Let a cache be replaced by a cache, and no other file."""
+    from dvsprep import cache
+
+    try:
+        cache.kind_of(out)
+    except NotACacheError:
+        raise UsageError(f"{out} exists and is no cache of dvsprep", hint="choose another name for -o") from None
 
 
 def _pictures(opened: object, indices: list[int], out: Path) -> list[Path]:

@@ -56,7 +56,7 @@ def _print(facts: dict[str, Any]) -> None:
     line("sensor", f"{facts['sensor'][0]} x {facts['sensor'][1]} (height x width)")
     line("classes", ", ".join(f"{name} {n}" for name, n in facts["classes"].items()))
     for name, md5 in facts["provenance"].get("files", {}).items():
-        state = "NOT VERIFIED, accepted with --no-verify" if name in facts["unverified"] else "verified"
+        state = "NOT VERIFIED: not what was published" if name in facts["unverified"] else "verified"
         what = md5 if str(md5).startswith("tree:") else f"MD5 {md5}"
         line("source", f"{name}, {what}, {state}")
     if n := facts["provenance"].get("imported"):

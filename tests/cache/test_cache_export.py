@@ -10,7 +10,7 @@ import pytest
 
 from dvsprep import cache
 from dvsprep.cache.export import folder_name
-from dvsprep.errors import UsageError
+from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.types import FrameSpec
 
 
@@ -58,3 +58,30 @@ def test_two_samples_do_not_fit_one_file(sample_frames: Path, tmp_path: Path) ->
     with pytest.raises(UsageError, match="one file, and 2 samples"):
         cache.export(cache.FrameCache(sample_frames), [0, 1], tmp_path / "x.npz", "npz")
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("id", ["..", "a\\b", "C:x", ""])
+def test_an_id_that_is_no_file_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, id: str) -> None:
+    events = making.events_cache(tmp_path / "e.h5", [making.at(0, 5)])
+    monkeypatch.setitem(events._small, "ids", np.array([id]))
+    with pytest.raises(IntegrityError, match="is no name for a file"):
+        cache.export(events, [0], tmp_path / "out", "npz")
+
+
+def test_a_split_that_is_a_path_writes_nothing_outside(tmp_path: Path) -> None:
+    events = making.events_cache(tmp_path / "e.h5", [making.at(0, 5)])
+    events.split = str(tmp_path / "elsewhere")
+    with pytest.raises(IntegrityError, match="is no name for a file"):
+        cache.export(events, [0], tmp_path / "out", "npz")
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["e.h5"]
+
+
+def test_ids_that_would_be_one_file_are_refused_before_any_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = making.events_cache(tmp_path / "e.h5", [making.at(0, 5), making.at(0, 5)])
+    monkeypatch.setitem(events._small, "ids", np.array(["s1/run_1", "s1_run/1"]))
+    events.labels = np.zeros(2, np.int64)
+    with pytest.raises(UsageError, match="several samples would be the file"):
+        cache.export(events, [0, 1], tmp_path / "out", "npz")
+    assert not (tmp_path / "out").exists()

@@ -25,7 +25,7 @@ def test_json_tells_all_that_is_known(run):
     assert facts["sample"]["downloadable"] is True
     assert facts["cifar10dvs"]["splits"] == ["all"]
     assert facts["cifar10dvs"]["named_splits"] == ["tebn"]
-    # MD5 of the published archive: datasets.md 2.4, from SpikingJelly's resource table.
+    # MD5 of the published archive: the published descriptions, from SpikingJelly's resource table.
     archive = facts["dvs128"]["files"][0]
     assert (archive["name"], archive["md5"]) == ("DvsGesture.tar.gz", "8a5c71fb11e24e5ca5b11866ca6c00a1")
     assert archive["page"].startswith("https://")

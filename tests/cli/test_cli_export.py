@@ -17,7 +17,7 @@ def test_npz_makes_the_folders_that_spikingjelly_has(run, built, tmp_path):
     assert done.lines == [str(tmp_path / "out")]
     assert done.talk == ["72 files"]
     train = dvsprep.open(built.train)
-    # Folder and key as SpikingJelly 2.0 names them: datasets.md, section 4.
+    # Folder and key as SpikingJelly 2.0 names them: the published descriptions
     for i in (0, 71):
         folder = tmp_path / "out" / "frames_number_8_split_by_number" / "train" / str(train.labels[i])
         with np.load(folder / f"{train.ids[i]}.npz") as file:
@@ -108,3 +108,12 @@ def test_a_place_that_cannot_be_written_is_exit_6(run, built, tmp_path):
     done = run("export", built.train, "-o", tmp_path / "file" / "x", "--format", "npz", "--sample", "3")
     assert done.code == 6
     assert str(tmp_path / "file") in done.error
+
+
+def test_h5_never_replaces_a_file_that_is_no_cache(run, built, tmp_path):
+    thesis = tmp_path / "thesis.h5"
+    thesis.write_text("three years")
+    done = run("export", built.train, "-o", thesis, "--format", "h5", "--sample", 0)
+    assert done.code == 2
+    assert "is no cache of dvsprep" in done.err
+    assert thesis.read_text() == "three years"

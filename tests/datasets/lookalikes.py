@@ -1,4 +1,4 @@
-"""Small look-alikes of every dataset's archives, in the layout of datasets.md, with the events that must come out.
+"""Small look-alikes of every dataset's archives, in the published layout, with the events that must come out.
 
 The first event of every sample is raw x = 3, y = 5, ON; the others are random. A dataset whose reader turns the
 picture says so in its look-alike.
@@ -118,7 +118,7 @@ def nmnist(look: Lookalike) -> None:
 
 
 def ncaltech101(look: Lookalike) -> None:
-    # Labels of datasets.md 2.2: capitals first, and no "Faces".
+    # Labels of the published descriptions: capitals first, and no "Faces".
     for name, label in [("BACKGROUND_Google", 0), ("Faces_easy", 1), ("accordion", 4), ("yin_yang", 100)]:
         for k in (2, 10):
             e = look.events("all", f"{name}/image_{k:04d}", label)

@@ -25,7 +25,7 @@ UNVERIFIED = Options(verify=False, jobs=1, network=raw.Network(offline=True))
 ONE_DIMENSIONAL = {"ntidigits": 64, "shd": 700, "smnist": 99, "ssc": 700}
 BY_HAND = {"es-imagenet"}  # RAR parts, which only a person can unpack
 
-# Where raw x = 3, y = 5 comes out, as (x, y); it stays unless told. From the orientation matrices of datasets.md.
+# Where raw x = 3, y = 5 comes out, as (x, y); it stays unless told. docs/datasets.md tells the conventions.
 TURNED = {
     "asldvs": (236, 174),  # 239 - x, 179 - y
     "cifar10dvs": (122, 124),  # 127 - y, 127 - x

@@ -63,7 +63,7 @@ def test_built_in_dataset_states_whole_facts(name):
 
 @pytest.mark.parametrize(
     ("name", "samples"),
-    # datasets.md section 0
+    # the published descriptions
     [
         ("dvs128", {"train": 1176, "test": 288}),
         ("nmnist", {"train": 60000, "test": 10000}),
@@ -76,7 +76,7 @@ def test_sample_counts_of_the_official_files(name, samples):
 
 
 def test_optional_side_files_are_no_archives():
-    # Nobody should need the licence to build a cache (datasets.md gotcha 19).
+    # Nobody should need the licence to build a cache (the published descriptions).
     assert [r.name for r in datasets.get("dvs128").archives] == ["DvsGesture.tar.gz"]
 
 

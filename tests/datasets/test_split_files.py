@@ -14,7 +14,7 @@ from dvsprep.errors import IntegrityError, NotFoundError, UsageError
 CIFAR, GESTURE = datasets.get("cifar10dvs"), datasets.get("dvs128")
 IDS = [f"cifar10_{name}_{i}" for name in ("cat", "dog") for i in range(10)]
 LABELS = [3] * 10 + [5] * 10
-# Samples a class in the published archive, from full file lists: datasets.md 2.2.
+# Samples a class in the published archive, from full file lists: the published descriptions
 CALTECH = [
     467, 435, 200, 798, 55, 800, 42, 42, 47, 54, 46, 33, 128, 98, 43, 85, 91, 50, 43, 123, 47, 59, 62, 107, 47, 69,
     73, 70, 50, 51, 57, 67, 52, 65, 68, 75, 64, 53, 64, 85, 67, 67, 45, 34, 34, 51, 99, 100, 42, 54, 88, 80, 31, 64,

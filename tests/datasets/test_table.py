@@ -59,7 +59,7 @@ def test_every_source_has_a_word_on_its_state(name):
 
 
 def test_unverified_facts_say_so():
-    # datasets.md section 9: what nobody verified. Such a count is shown with its mark and never asserted.
+    # the published descriptions: what nobody verified. Such a count is shown with its mark and never asserted.
     assert {name for name in datasets.BUILT_IN if not datasets.get(name).samples} == {
         "hardvs",
         "navgesture-sit",

@@ -1,4 +1,4 @@
-"""AEDAT 2.0 of a DVS128: golden words of datasets.md F2, the naive twin, and broken files."""
+"""AEDAT 2.0 of a DVS128: golden words of the published descriptions, the naive twin, and broken files."""
 
 import formats
 import naive
@@ -13,7 +13,7 @@ from dvsprep.events import READERS, Policy
 
 FORMAT = "aedat2-dvs128"
 HEAD = formats.AEDAT2_HEADER
-# datasets.md F2, with what SpikingJelly makes of it; the third word has x field 10, y field 5.
+# the published descriptions, with what SpikingJelly makes of it; the third word has x field 10, y field 5.
 F2 = bytes.fromhex("00000000 000003e8 00007fff 000003e9 00000514 000003ea 00000515 000003eb")
 F2_EVENTS = [(1000, 127, 127, 1), (1001, 0, 0, 0), (1002, 122, 117, 1), (1003, 122, 117, 0)]
 

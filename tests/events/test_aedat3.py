@@ -1,4 +1,4 @@
-"""AEDAT 3.1: golden bytes of datasets.md F3, the naive twin, and every way a file can be broken."""
+"""AEDAT 3.1: golden bytes of the published descriptions, the naive twin, and every way a file can be broken."""
 
 import struct
 
@@ -14,7 +14,7 @@ from dvsprep.errors import FormatError
 
 FORMAT = "aedat3.1"
 HEAD = formats.AEDAT31_HEADER
-# The packet of datasets.md F3: (x, y, p, valid, t) = (123, 45, 1, 1, 1000), (7, 9, 0, 1, 2000), (1, 2, 1, 0, 3000).
+# A published packet: (x, y, p, valid, t) = (123, 45, 1, 1, 1000), (7, 9, 0, 1, 2000), (1, 2, 1, 0, 3000).
 F3_HEADER = "01000000 08000000 04000000 {overflow} 03000000 03000000 02000000"
 F3_BODY = "b700f600 e8030000 25000e00 d0070000 0a000200 b80b0000"
 
@@ -69,7 +69,7 @@ def test_recording_crosses_the_31st_bit():
 
 
 def test_event_number_counts_not_capacity():
-    # SpikingJelly reads eventCapacity slots and would swallow the next packet's header (datasets.md F3).
+    # SpikingJelly reads eventCapacity slots and would swallow the next packet's header (the published descriptions).
     packet = bytearray(f3())
     packet[16:20] = struct.pack("<i", 10)
     assert len(rows(decode(FORMAT, HEAD + bytes(packet) + f3(), unsorted="sort"))) == 4

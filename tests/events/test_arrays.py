@@ -1,4 +1,4 @@
-"""Readers of NumPy, MATLAB and text files: layouts of datasets.md F5 and F6, and what is refused."""
+"""Readers of NumPy, MATLAB and text files: layouts of the published descriptions, and what is refused."""
 
 import io
 import os

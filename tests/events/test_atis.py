@@ -1,4 +1,4 @@
-"""ATIS 40-bit records: golden bytes of datasets.md F1, the naive twin, and broken files."""
+"""ATIS 40-bit records: golden bytes of the published descriptions, the naive twin, and broken files."""
 
 import formats
 import naive
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dvsprep.errors import FormatError
 
 FORMAT, SENSOR = "atis", (34, 34)
-F1 = bytes.fromhex("07 0f 80 02 8e  13 12 00 0b b7  15 11 00 0b c9  0a 12 00 0f 35")  # datasets.md F1
+F1 = bytes.fromhex("07 0f 80 02 8e  13 12 00 0b b7  15 11 00 0b c9  0a 12 00 0f 35")  # the published descriptions
 F1_EVENTS = [(654, 7, 15, 1), (2999, 19, 18, 0), (3017, 21, 17, 0), (3893, 10, 18, 0)]
 
 

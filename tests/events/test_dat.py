@@ -1,4 +1,4 @@
-"""DAT versions 1 and 2: golden words of datasets.md F4, the naive twin, the header and its versions."""
+"""DAT versions 1 and 2: golden words of the published descriptions, the naive twin, the header and its versions."""
 
 import struct
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dvsprep.errors import FormatError, UsageError
 from dvsprep.events import Policy, dat
 
-# datasets.md F4, with its (t, x, y, p); the third is older than the second.
+# the published descriptions, with its (t, x, y, p); the third is older than the second.
 F4 = bytes.fromhex("640000000c440200 c80000002fdf0100 9600000001020200 2c01000002060200")
 F4_EVENTS = [(100, 12, 34, 1), (200, 303, 239, 0), (150, 1, 1, 1), (300, 2, 3, 1)]
 ATIS = (240, 304)

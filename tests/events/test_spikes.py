@@ -1,4 +1,4 @@
-"""Files of many samples: SHD and SSC, N-TIDIGITS18, and sequential MNIST; datasets.md F7 and 3.2."""
+"""Files of many samples: SHD and SSC, N-TIDIGITS18, and sequential MNIST; the published descriptions"""
 
 import fcntl
 import gzip
@@ -150,7 +150,7 @@ def test_file_is_readable_while_another_program_has_it_locked(shd):
 
 
 def twin(pixels: list[int], channels: int = 99) -> list[tuple[int, int]]:
-    """Follow one grey value at a time, in the words of datasets.md 3.2; return (step, channel)."""
+    """Follow one grey value at a time, in the words of the published descriptions; return (step, channel)."""
     h = channels // 2
     thresholds = [int(254 * k / (h - 1)) for k in range(h)]
     found = []

@@ -1,4 +1,4 @@
-"""The built-in integrators: values of datasets.md section 5 and 10, the naive twins, count types, conservation."""
+"""The built-in integrators: values of the published descriptions, the naive twins, count types, conservation."""
 
 import naive
 import numpy as np
