@@ -98,7 +98,7 @@ def run(
     sensor = what.sensor or stated_sensor(found)
     identity = _identity(what, found, recordings, classes, sensor, jobs)
     facts = {"schema": 1, "classes": list(classes), "sensor": list(sensor), "channels": 2, "identity": identity}
-    folder = (Path(root) if root is not None else default_root()) / what.name
+    folder = (Path(root).expanduser() if root is not None else default_root()) / what.name
     target = folder / "events" / events_name(identity, "all")
     samples = sum(len(r.samples) for r in recordings)
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ A cache is one immutable file a split; ``layout`` says what it holds, ``write`` 
 """
 
 from dvsprep.cache.build import events_cache, frames_cache
-from dvsprep.cache.export import export, sample_path
+from dvsprep.cache.export import export, sample_paths
 from dvsprep.cache.layout import Header
 from dvsprep.cache.manage import copy_samples, damaged, describe, describe_sample, open_cache
 from dvsprep.cache.read import Cache, EventCache, EventFrames, FrameCache, kind_of
@@ -24,5 +24,5 @@ __all__ = [
     "frames_cache",
     "kind_of",
     "open_cache",
-    "sample_path",
+    "sample_paths",
 ]

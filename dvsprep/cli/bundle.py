@@ -20,6 +20,7 @@ from dvsprep.cli import options
     show_default=True,
     help="The verified files as published, or the finished event and frame caches.",
 )
+@options.dataset_file_option
 @options.root_option
 @options.no_verify_option
 @options.json_option

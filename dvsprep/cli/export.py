@@ -81,9 +81,10 @@ def _pictures(opened: object, indices: list[int], out: Path) -> list[Path]:
 
     assert isinstance(opened, (cache.FrameCache, cache.EventCache))
     source = player.frames_of(opened, 20)
+    single = out.suffix.lower() == ".png" and not out.is_dir()
+    paths = [out] if single else [out / path for path in cache.sample_paths(opened, indices, ".png")]
     written = []
-    for i in indices:
+    for i, path in zip(indices, paths, strict=True):
         images, title = player.clip(source, i, "colorblind")
-        path = out if out.suffix.lower() == ".png" and not out.is_dir() else out / cache.sample_path(opened, i, ".png")
         written.append(show.save(images, path, lines=title.split(" | ")))
     return written

@@ -13,7 +13,7 @@ from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.events import Instances, Recording
 
 FACTS = "dataset.json"
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a dataset: a folder below the root
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a dataset: a folder below the root
 
 
 def load(folder: Path) -> Dataset | None:

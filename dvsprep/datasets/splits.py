@@ -83,7 +83,7 @@ def find(dataset: Dataset, split: str | float | os.PathLike[str] | None) -> Spli
     file = _load(FROZEN / f"{text}.json" if shipped else Path(text))
     if file.dataset != dataset.name:
         raise UsageError(f"{text} is a split of {file.dataset}, not of {dataset.name}")
-    allowed = {"train", "test"} if tuple(dataset.splits) == ("all",) else {"train", "val"}
+    allowed = {"train", held_out_name(dataset)}
     if set(file.parts) != allowed:
         raise UsageError(f"{text} has the parts {', '.join(file.parts)}; of {dataset.name}: {', '.join(allowed)}")
     return file

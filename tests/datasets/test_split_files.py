@@ -180,3 +180,13 @@ def test_a_wrong_ratio_is_refused(ratio):
 def test_a_part_without_samples_is_refused():
     with pytest.raises(UsageError, match="leave test empty"):
         splits.make(CIFAR, IDS[:1], [3], ratio=0.9)
+
+
+def test_a_set_that_owns_a_validation_part_takes_no_train_and_val_file(tmp_path):
+    (tmp_path / "s.json").write_text(
+        json.dumps(splits.make(datasets.get("dvs128"), ["user01_a", "user02_a"], [0, 0], ratio=0.5))
+    )
+    made = json.loads((tmp_path / "s.json").read_text()) | {"dataset": "hardvs"}
+    (tmp_path / "s.json").write_text(json.dumps(made))
+    with pytest.raises(UsageError, match="nothing to split"):
+        splits.find(datasets.get("hardvs"), tmp_path / "s.json")
