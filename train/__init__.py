@@ -1,4 +1,4 @@
-"""Spiking models that train from dvsprep's caches: neurons, layers, networks and their training scripts.
+"""Spiking networks in PyTorch: frames ``[T, N, 2, H, W]`` of a FrameSource in, firing rates and trained networks out.
 
-Empty for now.
+Blocks in ``surrogate``, ``neuron``, ``layer`` and ``functional``; the engines that run neurons in ``backends``.
 """

@@ -1,0 +1,51 @@
+"""Functions on whole networks: step mode, backend, reset."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dvsprep.errors import UsageError
+from train import backends
+from train.base import STEP_MODES, MemoryModule
+
+
+def set_step_mode(net: nn.Module, step_mode: str) -> None:
+    """Set the step mode of all modules, but of those inside step-mode containers, which stay as they are."""
+    if step_mode not in STEP_MODES:
+        raise UsageError(f"step_mode has to be 's' or 'm', got {step_mode!r}")
+    if hasattr(net, "step_mode"):
+        net.step_mode = step_mode  # type: ignore[assignment]
+    if not getattr(net, "keeps_step_mode_of_children", False):
+        for child in net.children():
+            set_step_mode(child, step_mode)
+
+
+def set_backend(
+    net: nn.Module, backend: str, instance: type[nn.Module] | tuple[type[nn.Module], ...] | None = None
+) -> None:
+    """Set the backend of all neurons, or of those that are an ``instance``.
+
+    Raises
+    ------
+    BackendError
+        If the backend cannot be used on this machine; nothing has been changed then.
+    """
+    if backends.check_name(backend) != "auto":
+        backends.get(backend)
+    for module in net.modules():
+        if hasattr(module, "backend") and (instance is None or isinstance(module, instance)):
+            module.backend = backend  # type: ignore[assignment]
+
+
+def reset_net(net: nn.Module) -> None:
+    """Forget the state of all modules; call it between batches."""
+    for module in net.modules():
+        if callable(reset := getattr(module, "reset", None)):
+            reset()
+
+
+def detach_net(net: nn.Module) -> None:
+    """Cut the state of all modules off its graph, for truncated backpropagation through time."""
+    for module in net.modules():
+        if isinstance(module, MemoryModule):
+            module.detach()

@@ -1,0 +1,213 @@
+"""Spiking neurons: input current in, spikes out; the potential ``v`` is carried from call to call until reset."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from dvsprep.errors import BackendError, UsageError
+from train import backends, surrogate
+from train.backends import NeuronSpec
+from train.base import MemoryModule, steps
+
+DECODES = ("last-mem", "max-mem", "max-abs-mem", "mean-mem")
+
+
+class NodeOptions(TypedDict, total=False):
+    """The parameters of :class:`BaseNode`, by keyword."""
+
+    v_threshold: float
+    v_reset: float | None
+    surrogate_function: surrogate.Surrogate | None
+    detach_reset: bool
+    step_mode: str
+    backend: str
+    store_v_seq: bool
+
+
+class BaseNode(MemoryModule):
+    """What the neurons share.
+
+    Parameters
+    ----------
+    v_threshold : float
+        The neuron fires where the potential reaches it.
+    v_reset : float or None
+        The potential after a spike, and at the start; None subtracts ``v_threshold`` instead (soft reset).
+    surrogate_function : Surrogate
+    detach_reset : bool
+        Leave the reset out of the gradient.
+    step_mode : "s" or "m"
+    backend : str
+        The engine of multi-step mode: "torch", "cpu", "cupy", or "auto" for the fastest; single steps run on torch.
+    store_v_seq : bool
+        Keep the potentials of all steps in ``v_seq`` (multi-step).
+    """
+
+    v: float | Tensor
+    v_seq: Tensor | None
+
+    def __init__(
+        self,
+        v_threshold: float = 1.0,
+        v_reset: float | None = 0.0,
+        surrogate_function: surrogate.Surrogate | None = None,
+        detach_reset: bool = False,
+        step_mode: str = "s",
+        backend: str = "torch",
+        store_v_seq: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (("v_threshold", v_threshold), ("v_reset", v_reset)):
+            if value is not None and not math.isfinite(value):
+                raise UsageError(f"{type(self).__name__}: {name} has to be a finite number, got {value}")
+        surrogate_function = surrogate.Sigmoid() if surrogate_function is None else surrogate_function
+        if not isinstance(surrogate_function, surrogate.Surrogate):
+            raise UsageError(
+                f"{type(self).__name__}: surrogate_function is a {type(surrogate_function).__name__}, "
+                "expected a surrogate such as surrogate.ATan()"
+            )
+        self.v_threshold = float(v_threshold)
+        self.v_reset = None if v_reset is None else float(v_reset)
+        self.surrogate_function = surrogate_function
+        self.detach_reset = bool(detach_reset)
+        self.step_mode = step_mode
+        self.backend = backend
+        self.store_v_seq = store_v_seq
+        self.register_memory("v", 0.0 if self.v_reset is None else self.v_reset)
+        self.register_memory("v_seq", None)
+
+    @property
+    def backend(self) -> str:
+        """The engine of multi-step mode, by name."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, backend: str) -> None:
+        self._backend = backends.check_name(backend)
+
+    @property
+    def spec(self) -> NeuronSpec:
+        """The neuron as the engines see it."""
+        raise NotImplementedError
+
+    def inverse_tau_parameter(self) -> Tensor | None:
+        """Return PLIF's parameter w, None for others."""
+        return None
+
+    def engine(self, x: Tensor) -> backends.Engine:
+        """Return the engine that runs this input; a backend asked for by name is never replaced."""
+        if self.backend == "auto":
+            return backends.choose(x, self.spec)[0]
+        engine = backends.get(self.backend)
+        if (refused := engine.refuses(self.spec, x)) is not None:
+            raise BackendError(
+                f"{type(self).__name__}: backend {self.backend} refuses: {refused}", hint="use backend auto or torch"
+            )
+        return engine
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        """Run one step; x is [N, *]."""
+        return self._run(backends.get("torch"), x.unsqueeze(0), store_v_seq=False).squeeze(0)
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        """Run all steps; x_seq is [T, N, *]."""
+        steps(x_seq, self)
+        return self._run(self.engine(x_seq), x_seq, self.store_v_seq)
+
+    def _run(self, engine: backends.Engine, x_seq: Tensor, store_v_seq: bool) -> Tensor:
+        if not x_seq.is_floating_point():
+            raise UsageError(f"{type(self).__name__}: takes a floating point input, got {x_seq.dtype}")
+        v = self._potential(x_seq[0])
+        s_seq, self.v, self.v_seq = engine.multi_step(
+            self.spec, x_seq, v, self.inverse_tau_parameter(), store_v_seq=store_v_seq
+        )
+        return s_seq
+
+    def _potential(self, x: Tensor) -> Tensor:
+        dtype = backends.state_dtype(x.dtype)
+        self.check_memory("v", x.shape, x)
+        return self.v.to(dtype) if isinstance(self.v, Tensor) else torch.full_like(x, self.v, dtype=dtype)
+
+    def extra_repr(self) -> str:
+        return (
+            f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate_function={self.surrogate_function}, "
+            f"detach_reset={self.detach_reset}, step_mode={self.step_mode}, backend={self.backend}"
+        )
+
+
+class IFNode(BaseNode):
+    """Integrate and fire: h = v + x."""
+
+    @property
+    def spec(self) -> NeuronSpec:
+        """The neuron as the engines see it."""
+        return NeuronSpec("if", self.surrogate_function, self.v_threshold, self.v_reset, detach_reset=self.detach_reset)
+
+
+class LIFNode(BaseNode):
+    """Leaky integrate and fire: h = v + (x - (v - v_reset)) / tau.
+
+    Without ``decay_input`` h = v - (v - v_reset) / tau + x. The other parameters are those of :class:`BaseNode`.
+    """
+
+    def __init__(self, tau: float = 2.0, decay_input: bool = True, **options: Unpack[NodeOptions]) -> None:
+        super().__init__(**options)
+        if not (math.isfinite(tau) and tau > 1):
+            raise UsageError(f"LIFNode: tau has to be greater than 1 step, got {tau}")
+        self.tau = float(tau)
+        self.decay_input = bool(decay_input)
+
+    @property
+    def spec(self) -> NeuronSpec:
+        """The neuron as the engines see it."""
+        return NeuronSpec(
+            "lif",
+            self.surrogate_function,
+            self.v_threshold,
+            self.v_reset,
+            self.tau,
+            self.decay_input,
+            self.detach_reset,
+        )
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau:g}, decay_input={self.decay_input}, {super().extra_repr()}"
+
+
+class ParametricLIFNode(BaseNode):
+    """A LIF whose time constant is learned: 1/tau = sigmoid(w), one w a layer (Fang et al. 2021)."""
+
+    def __init__(self, init_tau: float = 2.0, decay_input: bool = True, **options: Unpack[NodeOptions]) -> None:
+        super().__init__(**options)
+        if not (math.isfinite(init_tau) and init_tau > 1):
+            raise UsageError(f"ParametricLIFNode: init_tau has to be greater than 1 step, got {init_tau}")
+        self.decay_input = bool(decay_input)
+        self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1.0)))
+
+    @property
+    def tau(self) -> float:
+        """The time constant as it is now, in steps."""
+        return 1.0 / float(self.w.detach().sigmoid())
+
+    @property
+    def spec(self) -> NeuronSpec:
+        """The neuron as the engines see it."""
+        return NeuronSpec(
+            "plif",
+            self.surrogate_function,
+            self.v_threshold,
+            self.v_reset,
+            decay_input=self.decay_input,
+            detach_reset=self.detach_reset,
+        )
+
+    def inverse_tau_parameter(self) -> Tensor:
+        """Return the parameter w."""
+        return self.w
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau:g}, decay_input={self.decay_input}, {super().extra_repr()}"
