@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from dvsprep import config
 from dvsprep import events as ev
 from dvsprep.cache import EventCache, FrameCache, open_cache
 from dvsprep.errors import NotFoundError, UsageError
@@ -75,7 +76,7 @@ def frames(
     split: str | float | os.PathLike[str] | None = None,
     seed: int = 0,
     jobs: int | None = None,
-    codec: str = "deflate",
+    codec: str | None = None,
     verify: bool = True,
 ) -> dict[str, FrameCache]:
     """Build whatever is missing of a dataset's frame caches and open them: ``{split: FrameCache}``, each a FrameSource.
@@ -85,7 +86,7 @@ def frames(
     dataset : str
         A name that ``dvsprep datasets`` lists.
     root : path-like, optional
-        $DVSPREP_ROOT, else the user's cache folder.
+        That of ``dvsprep.config`` unless given.
     split_by, T, duration, tail, plugin, params
         The FrameSpec; ``split_by`` may be left out where ``duration`` or ``plugin`` says it.
     instances : {"rows", "first", "merged"}
@@ -101,7 +102,7 @@ def frames(
     if split_by is None:
         raise UsageError("frames needs split_by with T, a duration or a plugin")
     spec = FrameSpec(split_by, T=T, duration=duration, tail=tail, plugin=plugin, params=params or {})
-    options = Options(instances, policy or ev.Policy(), split, seed, jobs, codec, verify)
+    options = Options(instances, policy or ev.Policy(), split, seed, jobs, codec or config.codec(), verify)
     job = Job(dataset, root, spec, options)
     job.run()
     return {name: FrameCache(path) for name, path in job.frames_paths().items()}

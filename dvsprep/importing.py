@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dvsprep import cache, datasets, events, parallel, raw
+from dvsprep import cache, config, datasets, events, parallel, raw
 from dvsprep.cache.write import locked
 from dvsprep.datasets import layouts, local
 from dvsprep.errors import FormatError, LabelError, NotFoundError, UsageError
 from dvsprep.events import catalog, detect
 from dvsprep.types import digest
-from dvsprep.workspace import Workspace, default_root, events_name
+from dvsprep.workspace import Workspace, events_name
 
 Say = Callable[[str], None]
 Sensor = tuple[int, int]
@@ -84,7 +84,7 @@ def run(
     root: str | os.PathLike[str] | None = None,
     *,
     jobs: int | None = None,
-    codec: str = "deflate",
+    codec: str | None = None,
     say: Say = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Imported:
@@ -98,7 +98,7 @@ def run(
     sensor = what.sensor or stated_sensor(found)
     identity = _identity(what, found, recordings, classes, sensor, jobs)
     facts = {"schema": 1, "classes": list(classes), "sensor": list(sensor), "channels": 2, "identity": identity}
-    folder = (Path(root).expanduser() if root is not None else default_root()) / what.name
+    folder = (Path(root).expanduser() if root is not None else config.root()) / what.name
     target = folder / "events" / events_name(identity, "all")
     samples = sum(len(r.samples) for r in recordings)
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def run(
             )
         if before and target.is_file():
             return Imported(target, facts, samples, new=False)
-        _build(target, what, recordings, facts, jobs=jobs, codec=codec, say=say, progress=progress)
+        _build(target, what, recordings, facts, jobs=jobs, codec=codec or config.codec(), say=say, progress=progress)
         raw.write_atomic(folder / local.FACTS, json.dumps(facts, indent=1).encode())
     assert Workspace(what.name, folder.parent).events_paths() == {"all": target}
     return Imported(target, facts, samples, new=True)

@@ -15,6 +15,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from typing import TypeVar
 
+from dvsprep import config
 from dvsprep.errors import BackendError, UsageError
 
 T = TypeVar("T")
@@ -54,9 +55,9 @@ def run(
         Must be picklable for processes and remote executors.
     executor : {"serial", "threads", "processes"} or concurrent.futures.Executor
     jobs : int, optional
-        Workers; the number of usable CPUs unless told.
+        Workers; unless told what ``dvsprep.config`` says, else the number of usable CPUs.
     """
-    jobs = jobs or cpu_count()
+    jobs = jobs or config.jobs() or cpu_count()
     if executor == "serial" or (jobs == 1 and executor == "threads"):
         yield from map(fn, tasks)
         return

@@ -16,14 +16,14 @@ from dvsprep import raw
 from dvsprep.datasets import splits
 from dvsprep.errors import IntegrityError, ManualDownloadError, NotFoundError, UsageError
 from dvsprep.types import FrameSpec
-from dvsprep.workspace import ARCHIVES, Options, Workspace, default_root
+from dvsprep.workspace import ARCHIVES, Options, Workspace
 
 if TYPE_CHECKING:
     from dvsprep.cache import EventCache, Header
 
 State = Literal["missing", "partial", "stale", "done"]
 Say = Callable[[str], None]
-__all__ = ["STAGES", "Job", "Options", "Stage", "default_root"]
+__all__ = ["STAGES", "Job", "Options", "Stage"]
 STAGES = ("fetch", "verify", "extract", "events", "frames")
 
 

@@ -9,20 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dvsprep import datasets, events, raw
+from dvsprep import config, datasets, events, raw
 from dvsprep.datasets import splits
 from dvsprep.errors import UsageError
 from dvsprep.types import FrameSpec, digest
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 ADOPTED = "adopted folder"  # where else names of files stand; where it lies is no part of what it is
-
-
-def default_root() -> Path:
-    """Return $DVSPREP_ROOT, else the user's cache folder of this platform."""
-    import platformdirs
-
-    return Path(os.environ.get("DVSPREP_ROOT") or platformdirs.user_cache_dir("dvsprep")).expanduser()
 
 
 def events_name(identity: Mapping[str, Any], split: str) -> str:
@@ -50,7 +43,7 @@ class Options:
     split: str | float | os.PathLike[str] | None = None
     seed: int = 0
     jobs: int | None = None
-    codec: str = "deflate"
+    codec: str = field(default_factory=config.codec)
     verify: bool = True
     network: raw.Network = field(default_factory=raw.Network)
 
@@ -69,7 +62,7 @@ class Workspace:
     name : str
         A dataset.
     root : path-like, optional
-        Holds ``<name>/{download,extract,events,frames}``. What is finished in a shared root (``$DVSPREP_SHARED_ROOTS``)
+        Holds ``<name>/{download,extract,events,frames}``. What is finished in a shared root
         is used in place.
     spec : FrameSpec, optional
     """
@@ -81,7 +74,7 @@ class Workspace:
         spec: FrameSpec | None = None,
         options: Options | None = None,
     ) -> None:
-        self.root = Path(root).expanduser() if root is not None else default_root()
+        self.root = Path(root).expanduser() if root is not None else config.root()
         self.dataset = datasets.get(name, self.root)
         self.folder = self.root / self.dataset.name
         self.spec, self.options = spec, options or Options()

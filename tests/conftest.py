@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dvsprep import config
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # Started in the background of a script, Ctrl-C is ignored, and so it would be in every process the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -15,7 +17,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def _own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every test away from the developer's own caches."""
+    """Keep every test away from the developer's own caches and settings."""
+    for key in config.TYPES:
+        monkeypatch.delenv(f"DVSPREP_{key.upper()}", raising=False)
+    monkeypatch.setenv("DVSPREP_CONFIG", "")
     monkeypatch.setenv("DVSPREP_ROOT", str(tmp_path / "default-root"))
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "play": "Show a sample: in a window, in the terminal, or as a GIF or PNG.",
     "export": "Write samples as npz, npy, png or h5.",
     "convert": "Turn a recording, or a sample of an event cache, into npz, DAT or text.",
+    "config": "Print the settings, where each is from and where their file lies.",
 }
 MODULES = {"import": "import_"}  # where a command's name is a word of Python
 EXIT_CODES = """\b
@@ -42,7 +43,12 @@ Exit codes:
   2 usage               6 disk or permission
   3 not found           7 stale or incomplete
   4 network             8 backend
-  130 interrupted"""
+  130 interrupted
+
+\b
+Settings, each before the next: a flag, a variable DVSPREP_*, the file
+$DVSPREP_CONFIG or else config.toml in the user's config folder, a default.
+`dvsprep config` prints them."""
 
 INTERRUPTED = 130
 

@@ -34,9 +34,7 @@ root_option = click.option(
     "--root",
     metavar="DIR",
     callback=_root,
-    envvar="DVSPREP_ROOT",
-    help="Where everything lies: ROOT/NAME/{download,extract,events,frames}.  [default: $DVSPREP_ROOT, else the user's "
-    "cache folder]",
+    help="Where everything lies: ROOT/NAME/{download,extract,events,frames}.  [default: as `dvsprep config` says]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 no_verify_option = click.option(
@@ -49,16 +47,15 @@ no_verify_option = click.option(
 offline_option = click.option(
     "--offline",
     is_flag=True,
-    help="Open no socket; fail if one is needed.  [default: $DVSPREP_OFFLINE]",
+    help="Open no socket; fail if one is needed.  [default: as `dvsprep config` says]",
 )
 mirror_option = click.option(
     "--mirror",
     "mirrors",
     multiple=True,
-    envvar="DVSPREP_MIRRORS",
     metavar="URL",
     help="Try URL/FILE and URL/NAME/FILE before the published sources; may be given again. A folder will do.  "
-    "[default: $DVSPREP_MIRRORS, split at blanks]",
+    "[default: as `dvsprep config` says]",
 )
 
 
@@ -123,14 +120,16 @@ def worker_options(function: F) -> F:
     for option in reversed(
         (
             click.option(
-                "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Workers.  [default: the usable CPUs]"
+                "--jobs",
+                "-j",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Workers.  [default: as `dvsprep config` says, else the usable CPUs]",
             ),
             click.option(
                 "--codec",
                 metavar="NAME",
-                default="deflate",
-                show_default=True,
-                help="How chunks are packed: deflate or none.",
+                help="How chunks are packed: deflate or none.  [default: as `dvsprep config` says, else deflate]",
             ),
         )
     ):
@@ -171,6 +170,7 @@ def build_options(function: F) -> F:
 
 def options_from(flags: Mapping[str, Any]) -> Any:
     """Return the Options that the flags of :func:`build_options` spell."""
+    from dvsprep import config
     from dvsprep.raw import Network
     from dvsprep.workspace import Options
 
@@ -180,7 +180,7 @@ def options_from(flags: Mapping[str, Any]) -> Any:
         split=flags.get("split"),
         seed=flags.get("seed", 0),
         jobs=flags["jobs"],
-        codec=flags["codec"],
+        codec=flags["codec"] or config.codec(),
         verify=not flags["no_verify"],
         network=Network(mirrors=flags["mirrors"] or None, offline=flags["offline"]),
     )

@@ -18,10 +18,9 @@ def command(file: Path, root: Path | None, as_json: bool) -> None:
 
     Every file is compared with its SHA-256. A different file that is there already is never overwritten.
     """
-    from dvsprep import raw
-    from dvsprep.pipeline import default_root
+    from dvsprep import config, raw
 
-    paths = [str(path) for path in raw.unbundle(file, root or default_root(), warn=options.say)]
+    paths = [str(path) for path in raw.unbundle(file, root or config.root(), warn=options.say)]
     if as_json:
         options.emit({"bundle": str(file), "files": paths})
     else:

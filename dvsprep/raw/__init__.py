@@ -11,7 +11,7 @@ from dvsprep.raw.extract import extract, is_complete
 from dvsprep.raw.fetch import fetch, fetch_all
 from dvsprep.raw.probe import SourceReport, probe, probe_all
 from dvsprep.raw.resource import Resource, manual_instructions
-from dvsprep.raw.shared import find_shared, shared_roots
+from dvsprep.raw.shared import find_shared
 from dvsprep.raw.sources import Network, guard_network, network_allowed, sources
 from dvsprep.raw.tree import Tree, adopt_tree, adopted_tree
 from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require, vouched
@@ -42,7 +42,6 @@ __all__ = [
     "probe_all",
     "read_md5sums",
     "require",
-    "shared_roots",
     "sources",
     "unbundle",
     "vouched",

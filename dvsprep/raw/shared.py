@@ -5,13 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dvsprep.config import shared_roots
 from dvsprep.errors import UsageError
-
-
-def shared_roots() -> list[Path]:
-    """Return the roots that $DVSPREP_SHARED_ROOTS names, separated as in $PATH, in the order to search."""
-    names = os.environ.get("DVSPREP_SHARED_ROOTS", "").split(os.pathsep)
-    return [Path(name).expanduser() for name in names if name.strip()]
 
 
 def find_shared(name: str, relative: str | os.PathLike[str]) -> Path | None:

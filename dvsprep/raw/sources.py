@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from dvsprep import config
 from dvsprep.errors import FetchError, UsageError
 from dvsprep.raw.resource import Resource
 
 FIGSHARE_API = "https://api.figshare.com/v2/file/download/"
 # The two download hosts of Figshare answer scripts with a bot challenge, its API does not (tonic PR 337, 2026-07).
 _FIGSHARE = re.compile(r"https?://(?:ndownloader\.figshare\.com|(?:www\.)?figshare\.com/ndownloader)/files/(\d+)")
-_OFF = frozenset({"", "0", "false", "no", "off"})
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Network:
     Parameters
     ----------
     mirrors : sequence of str, optional
-        URLs or folders tried before a file's own sources; those of $DVSPREP_MIRRORS (split at blanks) unless given.
+        URLs or folders tried before a file's own sources; those of ``dvsprep.config`` unless given.
     offline : bool
-        Open no socket; $DVSPREP_OFFLINE says so for everything.
+        Open no socket; ``dvsprep.config`` may say so for everything.
     retries : int
         Further attempts at a source that may recover, each after a longer pause; those that brought bytes are free.
     connect, stall : float
@@ -45,8 +44,8 @@ class Network:
 
 
 def network_allowed(offline: bool = False) -> bool:
-    """Tell whether a socket may be opened: not if `offline`, nor where $DVSPREP_OFFLINE is set."""
-    return not offline and os.environ.get("DVSPREP_OFFLINE", "").strip().lower() in _OFF
+    """Tell whether a socket may be opened: not if `offline`, nor where a setting says so."""
+    return not (offline or config.offline())
 
 
 def guard_network(names: Iterable[str], offline: bool = False) -> None:
@@ -54,7 +53,8 @@ def guard_network(names: Iterable[str], offline: bool = False) -> None:
     if not network_allowed(offline):
         raise FetchError(
             f"offline, and only the network has {', '.join(names)}",
-            hint="unset DVSPREP_OFFLINE and leave out --offline, or bring the files with `dvsprep unbundle` or `adopt`",
+            hint="leave out --offline (`dvsprep config` tells whether a setting says so), or bring the files with "
+            "`dvsprep unbundle` or `adopt`",
         )
 
 
@@ -65,7 +65,7 @@ def sources(resource: Resource, dataset: str = "", mirrors: Sequence[str] | None
     """
     found: list[str] = []
     paths = [resource.name, *([f"{dataset}/{resource.name}"] if dataset else [])]
-    for mirror in os.environ.get("DVSPREP_MIRRORS", "").split() if mirrors is None else mirrors:
+    for mirror in config.mirrors(dataset) if mirrors is None else mirrors:
         found += [f"{_mirror(mirror)}/{quote(path)}" for path in paths]
     for url in resource.urls:
         if match := _FIGSHARE.match(url):

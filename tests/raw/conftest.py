@@ -14,6 +14,6 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch):
-    """Nothing of the developer's own environment reaches the network code."""
-    for name in ("DVSPREP_MIRRORS", "DVSPREP_OFFLINE", "DVSPREP_SHARED_ROOTS", "HTTP_PROXY", "http_proxy"):
+    """No proxy of the developer's own environment reaches the network code."""
+    for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
