@@ -79,7 +79,7 @@ class MemoryModule(StepModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         """Run all steps; x_seq is [T, N, *]."""
-        return torch.stack([self.single_step_forward(x) for x in steps(x_seq, self)])
+        return torch.stack([self.single_step_forward(x) for x in steps(x_seq, type(self).__name__)])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -96,10 +96,8 @@ class MemoryModule(StepModule):
         return state
 
 
-def steps(x_seq: Tensor, module: nn.Module) -> tuple[Tensor, ...]:
-    """Return the time steps of a sequence; raise UsageError if it has none."""
+def steps(x_seq: Tensor, who: str) -> tuple[Tensor, ...]:
+    """Return the time steps of a sequence; raise UsageError, in the name of ``who``, if it has none."""
     if x_seq.dim() < 2 or len(x_seq) == 0:
-        raise UsageError(
-            f"{type(module).__name__}: step_mode 'm' takes [T, N, *] with at least one step, got {list(x_seq.shape)}"
-        )
+        raise UsageError(f"{who}: step_mode 'm' takes [T, N, *] with at least one step, got {list(x_seq.shape)}")
     return x_seq.unbind(0)

@@ -1,12 +1,17 @@
-"""Functions on whole networks: step mode, backend, reset."""
+"""Functions on whole networks and sequences: step mode, backend, reset; time folded into the batch, or looped over."""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
 
 from dvsprep.errors import UsageError
 from train import backends
-from train.base import STEP_MODES, MemoryModule
+from train.base import STEP_MODES, MemoryModule, steps
+
+Step = Callable[[Tensor], Tensor]
 
 
 def set_step_mode(net: nn.Module, step_mode: str) -> None:
@@ -49,3 +54,25 @@ def detach_net(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, MemoryModule):
             module.detach()
+
+
+def seq_to_ann_forward(x_seq: Tensor, stateless_module: Step | Sequence[Step]) -> Tensor:
+    """Run stateless modules on all steps at once: [T, N, *] is folded to [T N, *] and back."""
+    y = x_seq.flatten(0, 1)
+    for module in _each(stateless_module):
+        y = module(y)
+    return y.view(*x_seq.shape[:2], *y.shape[1:])
+
+
+def multi_step_forward(x_seq: Tensor, single_step_module: Step | Sequence[Step]) -> Tensor:
+    """Run single-step modules on one step after the other and stack what they return."""
+    outputs = []
+    for y in steps(x_seq, "multi_step_forward"):
+        for module in _each(single_step_module):
+            y = module(y)
+        outputs.append(y)
+    return torch.stack(outputs)
+
+
+def _each(modules: Step | Sequence[Step]) -> Sequence[Step]:
+    return modules if isinstance(modules, list | tuple) else (modules,)

@@ -1,4 +1,4 @@
-"""Spiking neurons: input current in, spikes out; the potential ``v`` is carried from call to call until reset."""
+"""The neurons that every engine runs: IF, LIF and PLIF."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from dvsprep.errors import BackendError, UsageError
 from train import backends, surrogate
 from train.backends import NeuronSpec
 from train.base import MemoryModule, steps
-
-DECODES = ("last-mem", "max-mem", "max-abs-mem", "mean-mem")
 
 
 class NodeOptions(TypedDict, total=False):
@@ -115,7 +113,7 @@ class BaseNode(MemoryModule):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         """Run all steps; x_seq is [T, N, *]."""
-        steps(x_seq, self)
+        steps(x_seq, type(self).__name__)
         return self._run(self.engine(x_seq), x_seq, self.store_v_seq)
 
     def _run(self, engine: backends.Engine, x_seq: Tensor, store_v_seq: bool) -> Tensor:
