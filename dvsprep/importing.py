@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dvsprep import cache, config, datasets, events, parallel, raw
+from dvsprep import cache, config, datasets, disk, events, parallel, raw
 from dvsprep.cache.write import locked
 from dvsprep.datasets import layouts, local
 from dvsprep.errors import FormatError, LabelError, NotFoundError, UsageError
@@ -62,10 +62,6 @@ class Import:
     policy: events.Policy = field(default_factory=events.Policy)
 
     def __post_init__(self) -> None:
-        if not local.NAME.fullmatch(self.name):
-            raise UsageError(f"{self.name!r} is no name for a dataset", hint="letters, digits, - _ and .")
-        if self.name in datasets.names():
-            raise UsageError(f"{self.name} is a known dataset's name", hint="choose another one")
         if self.labels is not None and self.class_from is not None:
             raise UsageError("--labels and --class-from both tell the classes", hint="give one of them")
 
@@ -89,6 +85,41 @@ def run(
     progress: Callable[[int], None] = lambda _: None,
 ) -> Imported:
     """Import recordings; the same ones again change nothing, others under the same name are refused."""
+    if not local.NAME.fullmatch(what.name):
+        raise UsageError(f"{what.name!r} is no name for a dataset", hint="letters, digits, - _ and .")
+    if what.name in datasets.names():
+        raise UsageError(f"{what.name} is a known dataset's name", hint="choose another one")
+    recordings, header = prepare(what, jobs=jobs, codec=codec, say=say)
+    facts = {
+        "schema": 1,
+        "classes": list(header.classes),
+        "sensor": list(header.sensor),
+        "channels": header.channels,
+        "identity": header.identity,
+    }
+    folder = (Path(root).expanduser() if root is not None else config.root()) / what.name
+    target = folder / "events" / events_name(header.identity, "all")
+    done = Imported(target, facts, len(header.ids), new=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / local.FACTS, say):
+        before = local.load(folder)
+        if before and before.imported and before.imported["identity"] != header.identity:
+            raise UsageError(
+                f"{folder} holds other recordings, labels or options under this name",
+                hint="choose another name, or delete the folder",
+            )
+        if before and target.is_file():
+            return done._replace(new=False)
+        cache.events_cache(target, header, recordings, what.policy, jobs=jobs, say=say, progress=progress)
+        disk.write_whole(folder / local.FACTS, json.dumps(facts, indent=1).encode())
+    assert Workspace(what.name, folder.parent).events_paths() == {"all": target}
+    return done
+
+
+def prepare(
+    what: Import, *, jobs: int | None = None, codec: str | None = None, say: Say = lambda _: None
+) -> tuple[list[events.Recording], cache.Header]:
+    """Find the recordings, their labels and their sensor; return them with the head of the event cache to be."""
     found = find(what.inputs, what.labels, say)
     recordings, classes = label(found, what)
     labelled = {recording.path for recording in recordings}
@@ -96,25 +127,20 @@ def run(
         say(f"{what.labels} has no row of {len(without)} recording(s), which are left out: {', '.join(without[:3])}")
         found = [f for f in found if f.path in labelled]
     sensor = what.sensor or stated_sensor(found)
-    identity = _identity(what, found, recordings, classes, sensor, jobs)
-    facts = {"schema": 1, "classes": list(classes), "sensor": list(sensor), "channels": 2, "identity": identity}
-    folder = (Path(root).expanduser() if root is not None else config.root()) / what.name
-    target = folder / "events" / events_name(identity, "all")
-    samples = sum(len(r.samples) for r in recordings)
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / local.FACTS, say):
-        before = local.load(folder)
-        if before and before.imported and before.imported["identity"] != identity:
-            raise UsageError(
-                f"{folder} holds other recordings, labels or options under this name",
-                hint="choose another name, or delete the folder",
-            )
-        if before and target.is_file():
-            return Imported(target, facts, samples, new=False)
-        _build(target, what, recordings, facts, jobs=jobs, codec=codec or config.codec(), say=say, progress=progress)
-        raw.write_atomic(folder / local.FACTS, json.dumps(facts, indent=1).encode())
-    assert Workspace(what.name, folder.parent).events_paths() == {"all": target}
-    return Imported(target, facts, samples, new=True)
+    samples = [sample for recording in recordings for sample in recording.samples]
+    header = cache.Header(
+        kind="events",
+        dataset=what.name,
+        split="all",
+        sensor=sensor,
+        classes=tuple(classes),
+        ids=[s.id for s in samples],
+        labels=[s.label for s in samples],
+        identity=_identity(what, found, recordings, classes, sensor, jobs),
+        provenance={"imported": len(recordings), "title": what.name},
+        codec=codec or config.codec(),
+    )
+    return recordings, header
 
 
 # -- which files --
@@ -289,23 +315,3 @@ def _identity(
         "sensor": list(sensor),
         "policy": what.policy.to_dict(),
     }
-
-
-def _build(
-    target: Path, what: Import, recordings: Sequence[events.Recording], facts: dict[str, Any], *, codec: str, say: Say,
-    jobs: int | None, progress: Callable[[int], None],
-) -> None:  # fmt: skip
-    samples = [sample for recording in recordings for sample in recording.samples]
-    header = cache.Header(
-        kind="events",
-        dataset=what.name,
-        split="all",
-        sensor=(facts["sensor"][0], facts["sensor"][1]),
-        classes=tuple(facts["classes"]),
-        ids=[s.id for s in samples],
-        labels=[s.label for s in samples],
-        identity=facts["identity"],
-        provenance={"imported": len(recordings), "title": what.name},
-        codec=codec,
-    )
-    cache.events_cache(target, header, recordings, what.policy, jobs=jobs, say=say, progress=progress)

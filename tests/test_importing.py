@@ -72,7 +72,7 @@ def test_a_file_named_twice_is_one_recording(root, recordings):
 def test_files_that_state_their_sensor_need_no_other_word(root, tmp_path):
     events = own.columns()
     (tmp_path / "x").mkdir()
-    writers.write_dat_v2(events, tmp_path / "x" / "a.dat", SENSOR)
+    writers.write(events, tmp_path / "x" / "a.dat", SENSOR)
     source = imported(root, tmp_path / "x", sensor=None)
     assert source.sensor == SENSOR
     own.same(source[0][0], events)
@@ -174,14 +174,14 @@ def test_a_file_name_that_two_recordings_have_is_ambiguous(root, tmp_path):
 
 def test_two_files_of_one_id_are_refused(root, tmp_path):
     folder = own.folders(tmp_path / "rec", "a/1.txt")
-    writers.write_npz(own.columns(), folder / "a" / "1.npz")
+    writers.write(own.columns(), folder / "a" / "1.npz")
     with pytest.raises(UsageError, match=r"would both be the sample a/1"):
         imported(root, folder)
 
 
 def test_files_of_different_sensors_need_one_for_all(tmp_path):
-    writers.write_dat_v2(own.columns(), tmp_path / "a.dat", SENSOR)
-    writers.write_dat_v2(own.columns(), tmp_path / "b.dat", (128, 128))
+    writers.write(own.columns(), tmp_path / "a.dat", SENSOR)
+    writers.write(own.columns(), tmp_path / "b.dat", (128, 128))
     with pytest.raises(UsageError, match=r"different sensors, 24x32 and 128x128"):
         importing.stated_sensor(importing.find([tmp_path]))
 
@@ -216,9 +216,9 @@ def test_a_rule_that_tells_no_one_class_is_refused(root, recordings, rule):
 
 
 @pytest.mark.parametrize("name", ["dvs128", "sample", "", "../x", ".x", "a/b"])
-def test_a_name_that_is_taken_or_no_folder_is_refused(name):
-    with pytest.raises(UsageError):
-        Import(name, [])
+def test_a_name_that_is_taken_or_no_folder_is_refused(root, recordings, name):
+    with pytest.raises(UsageError, match=r"is a known dataset's name|is no name for a dataset"):
+        importing.run(Import(name, [recordings], sensor=SENSOR), root)
 
 
 def test_events_outside_the_sensor_are_an_error_or_dropped(root, recordings):

@@ -3,7 +3,7 @@
 A cache is one immutable file a split; ``layout`` says what it holds, ``write`` how it is published, ``read`` opens it.
 """
 
-from dvsprep.cache.build import events_cache, frames_cache
+from dvsprep.cache.build import events_cache, events_file, frames_cache
 from dvsprep.cache.export import export, sample_paths
 from dvsprep.cache.layout import Header
 from dvsprep.cache.manage import copy_samples, damaged, describe, describe_sample, open_cache
@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "describe_sample",
     "events_cache",
+    "events_file",
     "export",
     "frames_cache",
     "kind_of",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from dvsprep import integrate, parallel
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import Header, Packed, pack_rows
 from dvsprep.cache.read import EventCache
-from dvsprep.cache.write import build
+from dvsprep.cache.write import build, write_cache
 from dvsprep.errors import IntegrityError, PluginError
 from dvsprep.types import Array, Events, FrameSpec
 
@@ -54,25 +56,51 @@ def events_cache(
     progress : callable
         Told the number of samples done, each time some are.
     """
+    produce = partial(_packed_events, header, recordings, policy, jobs, executor, say, progress)
+    return build(target, header, produce, say)
+
+
+def events_file(
+    target: Path,
+    header: Header,
+    recordings: Sequence[ev.Recording],
+    policy: ev.Policy,
+    *,
+    jobs: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    replace: bool = False,
+) -> Path:
+    """Make an event cache of its own, in one go: no lock, nothing to go on from; ``replace`` as of write_cache."""
+    batches = _packed_events(header, recordings, policy, jobs, "threads", say, lambda _: None, set())
+    return write_cache(target, header, chain.from_iterable(batches), replace=replace)
+
+
+def _packed_events(
+    header: Header,
+    recordings: Sequence[ev.Recording],
+    policy: ev.Policy,
+    jobs: int | None,
+    executor: parallel.Kind,
+    say: Callable[[str], None],
+    progress: Progress,
+    done: set[int],
+) -> Iterator[list[Packed]]:
+    """Yield the samples of a header that are not done, packed."""
     chunk = chunk_size(recordings, len(header.ids))
     if len(set(header.ids)) < len(header.ids):
         twice = next(id for id, n in Counter(header.ids).items() if n > 1)
         raise IntegrityError(f"{header.dataset} {header.split}: two recordings are the sample {twice}")
-
-    def produce(done: set[int]) -> Iterator[list[Packed]]:
-        progress(len(done))
-        tasks = [*_recording_tasks(recordings, header, policy, chunk, done)]
-        if not tasks:
-            return
-        ev.warm_up(recording.format for recording in recordings)
-        for samples, notes in parallel.run(pack_recordings, tasks, executor, jobs=jobs):
-            for recording, counts in notes.items():
-                for what, count in counts.items():
-                    say(f"{recording}: {what.replace('_', ' ')}: {count}")
-            yield samples
-            progress(len(samples))
-
-    return build(target, header, produce, say)
+    progress(len(done))
+    tasks = [*_recording_tasks(recordings, header, policy, chunk, done)]
+    if not tasks:
+        return
+    ev.warm_up(recording.format for recording in recordings)
+    for samples, notes in parallel.run(pack_recordings, tasks, executor, jobs=jobs):
+        for recording, counts in notes.items():
+            for what, count in counts.items():
+                say(f"{recording}: {what.replace('_', ' ')}: {count}")
+        yield samples
+        progress(len(samples))
 
 
 def chunk_size(recordings: Sequence[ev.Recording], samples: int) -> int:

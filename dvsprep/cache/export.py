@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dvsprep.cache.read import EventCache, FrameCache
+from dvsprep.disk import make_folder, whole
 from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.types import FrameSpec
 
@@ -48,13 +48,17 @@ def sample_paths(cache: FrameCache | EventCache, indices: Sequence[int], suffix:
     return paths
 
 
-def export(cache: FrameCache | EventCache, indices: Sequence[int], out: Path, format: str) -> list[Path]:
+def export(
+    cache: FrameCache | EventCache, indices: Sequence[int], out: Path, format: str, *, replace: bool = False
+) -> list[Path]:
     """Write samples as ``npz`` (frames under the key ``frames``; events under t, x, y, p) or ``npy``.
 
     Parameters
     ----------
     out : Path
         A file, if it has the suffix of the format and there is one sample; else a folder.
+    replace : bool
+        Let files take the place of others of their names.
     """
     if format == "npy" and isinstance(cache, EventCache):
         raise UsageError("events are four arrays: export them as npz")
@@ -65,14 +69,9 @@ def export(cache: FrameCache | EventCache, indices: Sequence[int], out: Path, fo
     paths = [out] if single else [out / path for path in sample_paths(cache, indices, suffix)]
     for i, path in zip(indices, paths, strict=True):
         value: Any = cache[i][0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                _write(file, value, format)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        make_folder(path.parent)
+        with whole(path, replace=replace) as file:
+            _write(file, value, format)
     return paths
 
 

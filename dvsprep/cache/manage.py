@@ -12,7 +12,7 @@ import numpy as np
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import Block, Header, Packed
 from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
-from dvsprep.cache.write import replace_cache
+from dvsprep.cache.write import write_cache
 from dvsprep.errors import IntegrityError
 from dvsprep.types import Array
 
@@ -103,7 +103,9 @@ def damaged(cache: Cache, progress: Callable[[int], None] = lambda _: None) -> l
     return bad
 
 
-def copy_samples(cache: FrameCache | EventCache, indices: Sequence[int], target: Path) -> Path:
+def copy_samples(
+    cache: FrameCache | EventCache, indices: Sequence[int], target: Path, *, replace: bool = False
+) -> Path:
     """Write some samples of a cache to a cache of their own."""
     indices = [cache.index(i) for i in indices]
     ids = [str(cache.ids[i]) for i in indices]
@@ -121,4 +123,4 @@ def copy_samples(cache: FrameCache | EventCache, indices: Sequence[int], target:
         channels=cache.channels,
         codec=cache.codec if cache.codec in codecs.CODECS else codecs.DEFAULT,
     )
-    return replace_cache(target, header, packed_samples(cache, indices))
+    return write_cache(target, header, packed_samples(cache, indices), replace=replace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 from filelock import FileLock, Timeout
 
+from dvsprep import disk
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block, Header, Packed, repack
 from dvsprep.cache.spool import Spool
@@ -76,7 +76,7 @@ def build(
         spool = Spool(path, _tag(header))
         try:
             if held:
-                for stale in target.parent.glob(f".{target.name}.*.tmp"):
+                for stale in target.parent.glob(f".{target.name}.tmp-*"):
                     stale.unlink(missing_ok=True)  # of a killed build: nobody else may be writing one
             if spool.positions:
                 say(f"going on with {len(spool.positions)} of {len(header.ids)} samples of an unfinished build")
@@ -95,41 +95,30 @@ def _tag(header: Header) -> str:
     return f"{header.codec} {SCHEMA} {__version__}"
 
 
-def replace_cache(target: Path, header: Header, samples: Iterable[Packed]) -> Path:
-    """Write a cache in one go; one of that name is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+def write_cache(target: Path, header: Header, samples: Iterable[Packed], *, replace: bool = False) -> Path:
+    """Write a cache in one go; ``replace`` lets it take the place of another file."""
+    disk.make_folder(target.parent)
     spool = Spool(spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}"), _tag(header))
     try:
         for sample in samples:
             spool.append(sample)
-        publish(target, header, spool)
+        publish(target, header, spool, replace=replace)
     finally:
         spool.discard()
     return target
 
 
-def publish(target: Path, header: Header, spool: Spool) -> None:
+def publish(target: Path, header: Header, spool: Spool, *, replace: bool = True) -> None:
     """Write the HDF5 file beside its final name, flush it to disk, rename it."""
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = disk.beside(target)
     try:
         with h5py.File(temporary, "w", locking=False) as file:
             _write(file, header, spool)
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        disk.sync(temporary)
         spool.discard()  # before the rename: behind a finished cache nobody would look for it again
-        temporary.replace(target)
+        disk.publish(temporary, target, replace=replace)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _write(file: h5py.File, header: Header, spool: Spool) -> None:

@@ -5,7 +5,6 @@ stdout is data, stderr is talk. Errors are one line and an exit code; see dvspre
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -33,7 +32,7 @@ COMMANDS = {
     "info": "Describe a cache.",
     "play": "Show a sample: in a window, in the terminal, or as a GIF or PNG.",
     "export": "Write samples as npz, npy, png or h5.",
-    "convert": "Turn a recording, or a sample of an event cache, into npz, DAT or text.",
+    "convert": "Turn recordings or event caches into npz, DAT, text or an event cache.",
     "config": "Print the settings, where each is from and where their file lies.",
 }
 MODULES = {"import": "import_"}  # where a command's name is a word of Python
@@ -114,7 +113,10 @@ def main(argv: list[str] | None = None) -> int:
         _drop_stdout()  # its reader has gone (`| head`), which is not an error
         return 0
     except OSError as error:
-        return _fail(_disk(error), DiskError.exit_code, arguments)
+        from dvsprep.disk import explain
+
+        why = explain(error)
+        return _fail(_one_line(why.message), why.exit_code, arguments, why.hint)
     except MemoryError:
         return _fail("out of memory; fewer workers need less: --jobs 1", DiskError.exit_code, arguments)
     except Exception as error:  # a bug of ours: one line for the user, the traceback for who looks into it
@@ -165,24 +167,6 @@ def _usage(error: click.ClickException) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         message += f" (see `{error.ctx.command_path} --help`)"
     return message
-
-
-def _disk(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    elsewhere = "choose another folder"
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    advice = {
-        errno.ENOSPC: f"free some space, or {elsewhere}; what is done so far is kept",
-        errno.EDQUOT: f"your quota is used up: free some space, or {elsewhere}; what is done so far is kept",
-        errno.EFBIG: f"the file system or `ulimit -f` allows no larger file: {elsewhere}",
-        errno.EACCES: f"{elsewhere}, one that you may write to",
-        errno.EPERM: f"{elsewhere}, one that you may write to",
-        errno.EROFS: f"the file system is read-only: {elsewhere}",
-        errno.ENOTDIR: f"a part of this path is a file: {elsewhere}",
-        errno.EEXIST: f"it is a file where a folder is needed: {elsewhere}",
-        errno.ENOENT: f"it cannot be made there: {elsewhere}",
-    }.get(error.errno or 0)
-    return f"{where}{reason}" + (f" ({advice})" if advice else "")
 
 
 def _one_line(text: str) -> str:

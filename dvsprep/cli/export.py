@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dvsprep.cli import options
-from dvsprep.errors import NotACacheError, UsageError
+from dvsprep.errors import UsageError
 
 FORMATS = ("npz", "npy", "png", "h5")
 
@@ -17,8 +17,9 @@ FORMATS = ("npz", "npy", "png", "h5")
 @click.option("-o", "out", required=True, type=click.Path(path_type=Path), help="A file, or a folder for many samples.")
 @click.option("--format", "format", required=True, type=click.Choice(FORMATS))
 @click.option("--sample", type=int, help="Which sample.  [default: all]")
+@options.force_option
 @options.json_option
-def command(file: Path, out: Path, format: str, sample: int | None, as_json: bool) -> None:
+def command(file: Path, out: Path, format: str, sample: int | None, force: bool, as_json: bool) -> None:
     """Write samples of the cache FILE as plain files.
 
     npz and npy make the folders that SpikingJelly's users know
@@ -32,11 +33,11 @@ def command(file: Path, out: Path, format: str, sample: int | None, as_json: boo
     indices = [sample % len(opened)] if sample is not None else list(range(len(opened)))
     _check_out(file, out, format, len(indices))
     if format == "h5":
-        written = [cache.copy_samples(opened, indices, out)]
+        written = [cache.copy_samples(opened, indices, out, replace=force)]
     elif format == "png":
-        written = _pictures(opened, indices, out)
+        written = _pictures(opened, indices, out, force)
     else:
-        written = cache.export(opened, indices, out, format)
+        written = cache.export(opened, indices, out, format, replace=force)
     if as_json:
         options.emit({"files": [str(path) for path in written]})
     elif len(written) == 1:
@@ -56,8 +57,6 @@ def _check_out(file: Path, out: Path, format: str, samples: int) -> None:
     if format == "h5":
         if out.is_dir():
             raise UsageError(f"{out} is a folder, and h5 is one file", hint=f"for example -o {out / 'samples.h5'}")
-        if out.exists():
-            _refuse_a_strangers_file(out)
     elif suffix in FORMATS and not out.is_dir():
         if suffix != format:
             raise UsageError(f"-o {out} does not go with --format {format}")
@@ -65,17 +64,7 @@ def _check_out(file: Path, out: Path, format: str, samples: int) -> None:
             raise UsageError(f"{out} is one file, and {samples} samples are asked for", hint="--sample, or a folder")
 
 
-def _refuse_a_strangers_file(out: Path) -> None:
-    """Let a cache be replaced by a cache, and no other file."""
-    from dvsprep import cache
-
-    try:
-        cache.kind_of(out)
-    except NotACacheError:
-        raise UsageError(f"{out} exists and is no cache of dvsprep", hint="choose another name for -o") from None
-
-
-def _pictures(opened: object, indices: list[int], out: Path) -> list[Path]:
+def _pictures(opened: object, indices: list[int], out: Path, replace: bool) -> list[Path]:
     from dvsprep import cache, show
     from dvsprep.show import player
 
@@ -86,5 +75,5 @@ def _pictures(opened: object, indices: list[int], out: Path) -> list[Path]:
     written = []
     for i, path in zip(indices, paths, strict=True):
         images, title = player.clip(source, i, "colorblind")
-        written.append(show.save(images, path, lines=title.split(" | ")))
+        written.append(show.save(images, path, lines=title.split(" | "), replace=replace))
     return written

@@ -44,6 +44,7 @@ no_verify_option = click.option(
 )
 
 
+force_option = click.option("--force", is_flag=True, help="Replace a file of that name which is not the same.")
 offline_option = click.option(
     "--offline",
     is_flag=True,
@@ -115,26 +116,23 @@ def policy_options(function: F) -> F:
     return function
 
 
+jobs_option = click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Workers.  [default: as `dvsprep config` says, else the usable CPUs]",
+)
+
+
 def worker_options(function: F) -> F:
     """Add the flags of commands that build caches."""
-    for option in reversed(
-        (
-            click.option(
-                "--jobs",
-                "-j",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="Workers.  [default: as `dvsprep config` says, else the usable CPUs]",
-            ),
-            click.option(
-                "--codec",
-                metavar="NAME",
-                help="How chunks are packed: deflate or none.  [default: as `dvsprep config` says, else deflate]",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    codec = click.option(
+        "--codec",
+        metavar="NAME",
+        help="How chunks are packed: deflate or none.  [default: as `dvsprep config` says, else deflate]",
+    )
+    return jobs_option(codec(function))
 
 
 def policy_from(flags: Mapping[str, Any]) -> Any:

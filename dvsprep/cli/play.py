@@ -32,6 +32,7 @@ from dvsprep.errors import UsageError
 @click.option("--terminal", is_flag=True, help="Draw in the terminal even where a window could be opened.")
 @click.option("--loops", type=click.IntRange(min=1), help="How often, in the terminal.  [default: until Ctrl-C]")
 @click.option("-o", "out", type=click.Path(path_type=Path), help="Write a .gif or .png instead.")
+@options.force_option
 def command(
     file: Path,
     sample: int | None,
@@ -43,6 +44,7 @@ def command(
     terminal: bool,
     loops: int | None,
     out: Path | None,
+    force: bool,
 ) -> None:
     """Show a sample of the cache FILE: frames as they are, events integrated on the fly.
 
@@ -62,7 +64,7 @@ def command(
     else:
         images, title = player.clip(source, player.find(source, sample, class_name), palette)
     if out is not None:
-        click.echo(show.save(images, out, fps=fps, lines=title.split(" | ")))
+        click.echo(show.save(images, out, fps=fps, lines=title.split(" | "), replace=force))
         options.say(title)
         return
     try:

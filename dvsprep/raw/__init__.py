@@ -3,7 +3,6 @@
 Out: files that are what was published, each recorded with its MD5, and folders that are wholly unpacked.
 """
 
-from dvsprep.raw._disk import write_atomic
 from dvsprep.raw.adopt import adopt
 from dvsprep.raw.bundle import bundle, unbundle
 from dvsprep.raw.expect import expect, read_md5sums
@@ -45,5 +44,4 @@ __all__ = [
     "sources",
     "unbundle",
     "vouched",
-    "write_atomic",
 ]

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from dvsprep.raw._disk import BLOCK
+from dvsprep.disk import BLOCK
 from dvsprep.raw._source import HEAD, Source, SourceError, page
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvsprep.raw._disk import BLOCK, NOBODY, abandoned, publish, set_aside, tag, write_atomic
+from dvsprep.disk import BLOCK, NOBODY, abandoned, publish, set_aside, tag, write_whole
 from dvsprep.raw._http import Blocks
 from dvsprep.raw._source import HEAD, Source, SourceError, sniff
 from dvsprep.raw.resource import Resource
@@ -146,7 +146,7 @@ class Part:
         self.origin, self.validator = url, validator
         if self.decided:
             note = {"url": url, "validator": validator, "expects": self._expects()}
-            write_atomic(_note(self.path), json.dumps(note).encode())
+            write_whole(_note(self.path), json.dumps(note).encode())
 
     # -- ending it --
 

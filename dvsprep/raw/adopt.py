@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from dvsprep.disk import link_or_copy, set_aside
 from dvsprep.errors import HashMismatchError, NotFoundError, UsageError
-from dvsprep.raw._disk import link_or_copy, set_aside
 from dvsprep.raw.resource import Resource
 from dvsprep.raw.verify import NO_HASH, Digest, Ledger, check, digest_file, is_html, mismatch
 

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dvsprep.disk import abandoned, exists, publish, tag, whole
 from dvsprep.errors import ArchiveError, HashMismatchError, NotFoundError, UsageError
-from dvsprep.raw._disk import abandoned, publish, sync, tag
 from dvsprep.raw.extract import GIB, _Member, _Members, _members, _Meter, _RefusedError
 from dvsprep.raw.verify import Entry, Hasher, Ledger, Progress, digest_file
 from dvsprep.version import __version__
@@ -82,7 +82,9 @@ class _Manifest:
 # -- in --
 
 
-def bundle(folder: Path, target: Path, what: What = "download", *, progress: Progress | None = None) -> Path:
+def bundle(
+    folder: Path, target: Path, what: What = "download", *, replace: bool = False, progress: Progress | None = None
+) -> Path:
     """Write the verified downloads, or the finished caches, of ``ROOT/<dataset>`` as one tar; return `target`.
 
     Only files whose hash the ledger knows go in as downloads: what `verify`, `fetch` or `adopt` has seen.
@@ -92,12 +94,12 @@ def bundle(folder: Path, target: Path, what: What = "download", *, progress: Pro
     NotFoundError
         There is nothing to bundle.
     UsageError
-        `target` exists.
+        `target` exists, and `replace` is False.
     """
     if what not in _FOLDERS:
         raise UsageError(f"what is {what!r}, expected download or caches")
-    if target.exists():
-        raise UsageError(f"{target} exists", hint="choose another name, or move it away")
+    if target.exists() and not replace:
+        raise exists(target)
     paths = sorted(path for inner in _FOLDERS[what] for path in _finished(folder / inner, what))
     if not paths:
         hint = "`dvsprep fetch` or `verify` comes before" if what == "download" else "`dvsprep frames` makes them"
@@ -112,17 +114,11 @@ def bundle(folder: Path, target: Path, what: What = "download", *, progress: Pro
         raise HashMismatchError(f"{folder}: damaged since they were verified: {', '.join(bad)}")
     manifest = _Manifest(folder.name, files, archives)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temp = target.with_name(f".{target.name}.tmp-{tag()}")
-    try:
-        with tarfile.open(temp, "w", format=tarfile.PAX_FORMAT) as tar:
-            _add(tar, MANIFEST, io.BytesIO(data := manifest.dump()), len(data))
-            for path, file in zip(paths, files, strict=True):
-                with path.open("rb") as opened:
-                    _add(tar, file.path, opened, file.size)
-        publish(temp, target)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
+    with whole(target, replace=replace) as out, tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        _add(tar, MANIFEST, io.BytesIO(data := manifest.dump()), len(data))
+        for path, file in zip(paths, files, strict=True):
+            with path.open("rb") as opened:
+                _add(tar, file.path, opened, file.size)
     return target
 
 
@@ -201,7 +197,8 @@ def _unpack(manifest: _Manifest, members: _Members, folder: Path, progress: Prog
             raise _RefusedError(f"lacks {', '.join(lacking)}")
         # What makes an imported dataset known comes last, when its caches are there.
         for path in sorted(expected.keys() - there, key=lambda path: path == _IMPORTED):
-            _place(temp / path, folder / path)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            publish(temp / path, folder / path, replace=False)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
     return [folder / path for path in expected]
@@ -229,19 +226,6 @@ def _write(blocks: Iterator[bytes], path: Path | None, file: _File, progress: Pr
     digest = hasher.digest()
     if (digest.size, digest.md5, digest.sha256) != (file.size, file.md5, file.sha256):
         raise _RefusedError(f"{file.path!r} is not what its manifest says: SHA-256 {digest.sha256}, not {file.sha256}")
-
-
-def _place(temp: Path, target: Path) -> None:
-    """Give a file its name, which must still be free."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sync(temp)
-    try:
-        target.hardlink_to(temp)
-    except FileExistsError as error:
-        raise UsageError(f"{target} has just appeared; it was left as it is", hint="run it again") from error
-    except OSError:
-        publish(temp, target)  # no hard links here
-    sync(target.parent)
 
 
 def _remember(manifest: _Manifest, folder: Path, warn: Callable[[str], None]) -> None:

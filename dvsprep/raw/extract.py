@@ -16,8 +16,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, cast
 
+from dvsprep.disk import BLOCK, abandoned, sync, tag
 from dvsprep.errors import ArchiveError, DvsprepError, NotFoundError
-from dvsprep.raw._disk import BLOCK, abandoned, sync, tag
 from dvsprep.raw.verify import Progress
 
 GIB = 1 << 30

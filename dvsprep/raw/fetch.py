@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from dvsprep.disk import BLOCK
 from dvsprep.errors import DvsprepError, FetchError, HashMismatchError, ManualDownloadError
-from dvsprep.raw._disk import BLOCK
 from dvsprep.raw._http import Blocks, body, extent, get, refusal, validator
 from dvsprep.raw._part import Part
 from dvsprep.raw._source import Source, SourceError

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from dvsprep.disk import write_whole
 from dvsprep.errors import IncompleteError, IntegrityError, NotFoundError, UsageError
-from dvsprep.raw._disk import write_atomic
 from dvsprep.raw.verify import md5_file
 
 RECORD = "adopted.json"
@@ -61,7 +61,7 @@ def adopt_tree(folder: Path, record_in: Path) -> Tree:
     listing = tree_listing(folder)  # first, so that a file changed while we read is noticed
     tree = Tree(folder.resolve(), tree_digest(folder), listing)
     record_in.mkdir(parents=True, exist_ok=True)
-    write_atomic(record_in / RECORD, json.dumps(tree._asdict() | {"path": str(tree.path)}).encode())
+    write_whole(record_in / RECORD, json.dumps(tree._asdict() | {"path": str(tree.path)}).encode())
     return tree
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from dvsprep.disk import BLOCK, set_aside, write_whole
 from dvsprep.errors import HashMismatchError, ManualDownloadError, NotFoundError
-from dvsprep.raw._disk import BLOCK, set_aside, write_atomic
 from dvsprep.raw.resource import Resource
 from dvsprep.raw.shared import is_shared
 
@@ -160,7 +160,7 @@ class Ledger:
                 return
             entries[name] = entry
             text = json.dumps({key: entries[key]._asdict() for key in sorted(entries)}, indent=2)
-            write_atomic(self.path, text.encode())
+            write_whole(self.path, text.encode())
 
     def entries(self) -> dict[str, Entry]:
         """Return all that is known."""

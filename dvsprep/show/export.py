@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep.errors import DiskError, UsageError
+from dvsprep.disk import make_folder, whole
+from dvsprep.errors import UsageError
 from dvsprep.show.layout import caption, grid
 from dvsprep.show.paint import Images
 
 
-def save(images: Images, path: str | Path, *, fps: float = 10, lines: Sequence[str] = ()) -> Path:
+def save(
+    images: Images, path: str | Path, *, fps: float = 10, lines: Sequence[str] = (), replace: bool = False
+) -> Path:
     """Save a clip as the suffix of its path says: ``.gif`` moves, ``.png`` shows all frames side by side.
 
-    The file appears whole or not at all; one of that name is replaced.
+    The file appears whole or not at all.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ def save(images: Images, path: str | Path, *, fps: float = 10, lines: Sequence[s
         Images a second of a GIF, kept on the average: a GIF counts in 10 ms and shows at most 50 a second.
     lines : sequence of str
         Text under the picture.
+    replace : bool
+        Let the file take the place of another one of this name.
     """
     path = Path(path)
     write = _WRITERS.get(path.suffix.lower())
@@ -39,19 +41,9 @@ def save(images: Images, path: str | Path, *, fps: float = 10, lines: Sequence[s
         raise UsageError(f"no frames to save in {path}")
     if not 0 < fps < float("inf"):
         raise UsageError(f"fps is {fps}, expected a positive number")
-    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("xb") as file:
-            write(file, images, fps, lines)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise DiskError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    make_folder(path.parent)
+    with whole(path, replace=replace) as file:
+        write(file, images, fps, lines)
     return path
 
 

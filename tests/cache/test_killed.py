@@ -100,7 +100,7 @@ AT = {
     "the HDF5 file between two chunks": ("write.Column.write", 50, "before"),
     "the end, the spool still there": ("spool.Spool.discard", 1, "before"),
     "the rename, the spool gone": ("spool.Spool.discard", 1, "after"),
-    "what follows the rename": ("write._sync_folder", 1, "before"),
+    "what follows the rename": ("write.publish", 1, "after"),
 }
 DISTURB = """
 import os, signal, sys

@@ -110,10 +110,18 @@ def test_a_place_that_cannot_be_written_is_exit_6(run, built, tmp_path):
     assert str(tmp_path / "file") in done.error
 
 
-def test_h5_never_replaces_a_file_that_is_no_cache(run, built, tmp_path):
-    thesis = tmp_path / "thesis.h5"
+@pytest.mark.parametrize("format", ["npz", "npy", "png", "h5"])
+def test_another_file_is_replaced_only_by_force(run, built, tmp_path, format):
+    thesis = tmp_path / f"thesis.{format}"
     thesis.write_text("three years")
-    done = run("export", built.train, "-o", thesis, "--format", "h5", "--sample", 0)
-    assert done.code == 2
-    assert "is no cache of dvsprep" in done.err
+    command = ("export", built.train, "-o", thesis, "--format", format, "--sample", 0)
+    done = run(*command)
+    assert (done.code, done.error) == (
+        2, f"{thesis} exists, and is not the same (choose another name, or --force replaces it)",
+    )  # fmt: skip
     assert thesis.read_text() == "three years"
+    assert run(*command, "--force").code == 0
+    written = thesis.read_bytes()
+    assert run(*command).code == 0  # the same again is no loss
+    assert thesis.read_bytes() == written
+    assert [path.name for path in tmp_path.iterdir()] == [thesis.name]

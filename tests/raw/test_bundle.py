@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import random
-import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dvsprep import disk
 from dvsprep.errors import ArchiveError, HashMismatchError, NotFoundError, UsageError
 from dvsprep.raw import Ledger, Resource, bundle, check, expect, unbundle
 from dvsprep.raw.verify import Entry
@@ -145,10 +145,10 @@ def test_a_file_changed_since_it_was_verified_is_left_out_and_a_rotten_one_refus
 
 
 def test_a_failed_bundle_leaves_nothing(home, tmp_path, monkeypatch):
-    def full(*args):
+    def full(*args, **options):
         raise OSError(28, "No space left")
 
-    monkeypatch.setattr(sys.modules["dvsprep.raw.bundle"], "publish", full)
+    monkeypatch.setattr(disk, "publish", full)
     (tmp_path / "out").mkdir()
     with pytest.raises(OSError, match="No space"):
         bundle(home, tmp_path / "out" / "x.tar")

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dvsprep import disk
 from dvsprep.errors import ArchiveError, NotFoundError
-from dvsprep.raw import _disk, extract
+from dvsprep.raw import extract
 from dvsprep.raw import extract as extract_function
 
 FILES = {
@@ -326,7 +327,7 @@ def test_another_process_is_first(tmp_path):
 
 def test_only_temporaries_of_dead_processes_are_removed(tmp_path):
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    pid, machine = int(gone.stdout), _disk.tag().split("-")[1]
+    pid, machine = int(gone.stdout), disk.tag().split("-")[1]
     names = {
         "dead": f".dest.tmp-{pid}-{machine}-00",
         "alive": f".dest.tmp-{os.getpid()}-{machine}-00",

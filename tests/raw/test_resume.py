@@ -132,12 +132,12 @@ def test_a_broken_note_beside_a_part_is_no_note(server, get, tmp_path, note):
 
 
 def test_the_longest_of_several_parts_is_taken_and_one_of_a_living_process_is_not(server, get, tmp_path):
-    from dvsprep.raw._disk import tag
+    from dvsprep.disk import tag
 
     living = tmp_path / f"{NAME}.part-{tag()}"
     for path, size in ((living, 200_000), (tmp_path / PART, 3000), (tmp_path / f"{NAME}.part-0-ab-cd", 9000)):
         path.write_bytes(DATA[:size])
-    machine = living.name.split("-")[-2]
+    machine = living.name.split("-")[-3]
     dead = tmp_path / f"{NAME}.part-4194305-{machine}-00"  # above the highest pid of Linux
     dead.write_bytes(DATA[:7000])
     assert get(server.at("/x", file(DATA))).read_bytes() == DATA

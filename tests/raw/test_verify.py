@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dvsprep.disk import set_aside
 from dvsprep.errors import HashMismatchError, ManualDownloadError, NotFoundError
 from dvsprep.raw import Ledger, Resource, check, is_complete, manual_instructions, md5_file, require, vouched
 from dvsprep.raw import verify as verify_module
-from dvsprep.raw._disk import set_aside
 
 DATA = b"\x1f\x8b event data" * 1000
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
     def refuse(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(verify_module, "write_atomic", refuse)
+    monkeypatch.setattr(verify_module, "write_whole", refuse)
     assert require([FILE], tmp_path, warn=silent) == {"a.tar.gz": MD5}
     assert not (tmp_path / ".dvsprep.json").exists()
 

@@ -31,7 +31,7 @@ def test_gif_keeps_every_frame_colour_and_second(tmp_path, clip, fps):
 def test_gif_of_equal_frames_and_of_one(tmp_path):
     for T in (1, 4):
         images = np.zeros((T, 5, 7, 3), np.uint8)
-        frames, _, _ = read_gif(save(images, tmp_path / "x.gif"))
+        frames, _, _ = read_gif(save(images, tmp_path / f"{T}.gif"))
         assert np.array_equal(frames, images)
 
 
@@ -110,13 +110,17 @@ def test_failure_leaves_what_was_there(tmp_path, clip, monkeypatch, failure, bef
 
 def test_parent_that_is_a_file(tmp_path, clip):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(DiskError, match="cannot write"):
+    with pytest.raises(DiskError, match=r"file: (Not a directory|File exists)"):
         save(paint(clip), tmp_path / "file" / "x.gif")
 
 
-def test_existing_file_is_replaced_with_the_usual_permissions(tmp_path, clip):
+def test_another_file_is_replaced_only_if_told_and_with_the_usual_permissions(tmp_path, clip):
     path = tmp_path / "x.png"
     path.write_bytes(b"old")
-    save(paint(clip), path)
+    with pytest.raises(UsageError, match=r"x\.png exists, and is not the same \(choose another name, or --force"):
+        save(paint(clip), path)
+    assert path.read_bytes() == b"old"
+    save(paint(clip), path, replace=True)
+    save(paint(clip), path)  # the same again
     (tmp_path / "other").write_bytes(b"")
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
