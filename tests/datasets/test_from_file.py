@@ -94,6 +94,35 @@ def test_a_split_without_recordings_is_an_error(tmp_path):
         layout(tmp_path, tree, FOLDERS, splits='{train = "Train", test = "Test"}')
 
 
+def test_a_listed_recording_that_is_missing_is_an_error_with_file_and_line(tmp_path):
+    tree = own.folders(tmp_path / "tree", "a/1.txt", "b/1.txt", "a/2.txt")
+    for text, why in [
+        ("a/1.txt\n\na/3.txt\n", r"list.txt:3: no recording is named 'a/3.txt'"),
+        ("2.txt\n1.txt\n", r"list.txt:2: '1.txt' may be .*/a/1.txt or .*/b/1.txt"),
+    ]:
+        (tree / "list.txt").write_text(text)
+        with pytest.raises(LabelError, match=why):
+            layout(tmp_path, tree, FOLDERS, splits='{train = "list.txt"}')
+    with pytest.raises(ArchiveError, match=r"tree: holds no none.txt \(.*mine.toml names it in \[splits\]\)"):
+        layout(tmp_path, tree, FOLDERS, splits='{train = "none.txt"}')
+
+
+def test_a_recording_in_no_split_is_an_error_unless_the_file_allows_it(tmp_path):
+    tree = own.folders(tmp_path / "tree", "Train/a/1.txt", "Test/a/1.txt", "Odd/a/2.txt", "Odd/a/3.txt")
+    splits = '{train = "Train", test = "Test"}'
+    why = r"2 of 4 recordings are in no split, the first is .*Odd/a/2.txt \(name them, or say in .*left_out = true\)"
+    with pytest.raises(ArchiveError, match=why):
+        layout(tmp_path, tree, FOLDERS, splits=splits)
+    found = layout(tmp_path, tree, FOLDERS, splits=splits, left_out="true")
+    assert found == [("Train/a/1", "a", "train"), ("Test/a/1", "a", "test")]
+
+
+def test_a_recording_in_two_splits_is_an_error(tmp_path):
+    tree = own.folders(tmp_path / "tree", "Train/a/1.txt", "Train/Test/2.txt")
+    with pytest.raises(ArchiveError, match=r"Train/Test/2.txt: in the splits train and test"):
+        layout(tmp_path, tree, FOLDERS, splits='{train = "Train", test = "Test"}')
+
+
 # -- csv --
 
 
@@ -119,8 +148,26 @@ def test_the_name_of_the_csv_may_be_another(tmp_path):
     beside(tmp_path / "tree", "a", "class\nx\n")
     (tmp_path / "tree" / "a_labels.csv").rename(tmp_path / "tree" / "gt-a.csv")
     assert layout(tmp_path, tmp_path / "tree", CSV, labels='"gt-{stem}.csv"') == [("a", "x", "all")]
-    with pytest.raises(ArchiveError, match=r"a_labels.csv: no label file beside the recording"):
+    with pytest.raises(ArchiveError, match=r"a.events: no label file a_labels.csv in its folder or one above"):
         layout(tmp_path, tmp_path / "tree", CSV)
+
+
+def test_the_csv_may_lie_in_a_folder_of_its_own(tmp_path):
+    tree = tmp_path / "tree"
+    for name, label in (("data/ann/1", "x"), ("data/bob/1", "y")):
+        own.text(tree / f"{name}.events")
+        table = tree / (f"labels/{Path(name).name}.csv" if label == "x" else "data/bob/labels/1.csv")
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text(f"class\n{label}\n")
+    found = layout(tmp_path, tree, CSV, labels='"labels/{stem}.csv"')  # the nearest one counts
+    assert found == [("data/ann/1", "x", "all"), ("data/bob/1", "y", "all")]
+
+
+def test_recordings_and_label_files_may_share_a_suffix(tmp_path):
+    text = CSV.replace(".events", ".csv")
+    own.text(tmp_path / "tree" / "a.csv")
+    (tmp_path / "tree" / "a_labels.csv").write_text("class\nx\n")
+    assert layout(tmp_path, tmp_path / "tree", text) == [("a", "x", "all")]
 
 
 def test_a_table_beside_a_recording_names_no_file(tmp_path):
@@ -154,6 +201,13 @@ def test_a_table_beside_a_recording_names_no_file(tmp_path):
         ("class_from = 'a'" + FOLDERS, "0 groups, expected one"),
         ("labels = 'x.csv'" + FOLDERS, "labels does not go with layout folders"),
         ("labels = 'x.csv'" + CSV, "expected a name with {stem}"),
+        ("labels = '../{stem}.csv'" + CSV, r"expected a path below the recording's folder \(the folders above it are"),
+        ("labels = '/x/{stem}.csv'" + CSV, "expected a path below the recording's folder"),
+        ("splits = {'a/b' = 'x'}" + FOLDERS, r"\[splits\]: 'a/b' is no name for a split \(for example train, val"),
+        ("splits = {'' = 'x'}" + FOLDERS, r"\[splits\]: '' is no name for a split"),
+        ("splits = {all = 'x'}" + FOLDERS, r"\[splits\]: 'all' is no name for a split"),
+        ("splits = {train = 3}" + FOLDERS, "splits: expected text"),
+        ("left_out = true" + FOLDERS, "left_out is about .splits., which there are none"),
         ("class_from = '(a)'" + CSV, "class_from does not go with layout csv"),
         ("first_class = 1" + CSV, "first_class numbers the names in classes"),
         ("classes = ['1']\nfirst_class = 1" + CSV, "first_class numbers the names in classes"),
