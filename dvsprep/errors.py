@@ -16,7 +16,8 @@ DvsprepError
 │   └── ConservationError                         frames that lost or gained events
 ├── DiskError         (OSError)               6   disk full, no permission
 ├── IncompleteError   (RuntimeError)          7   a stale or half-made result
-└── BackendError      (RuntimeError)          8   an engine or optional package that is not usable
+├── BackendError      (RuntimeError)          8   an engine or optional package that is not usable
+└── DivergedError     (ArithmeticError)       9   training whose loss is no number any more
 """
 
 from __future__ import annotations
@@ -128,3 +129,9 @@ class BackendError(DvsprepError, RuntimeError):
     """An engine or an optional package that is not usable."""
 
     exit_code = 8
+
+
+class DivergedError(DvsprepError, ArithmeticError):
+    """Training whose loss or weights are no numbers any more; the message names epoch and batch."""
+
+    exit_code = 9

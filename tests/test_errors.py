@@ -22,6 +22,7 @@ EXIT_CODES = {
     "DiskError": 6,
     "IncompleteError": 7,
     "BackendError": 8,
+    "DivergedError": 9,
 }
 
 
