@@ -22,6 +22,8 @@ from dvsprep.errors import IncompleteError, IntegrityError, NotFoundError, Usage
 
 LATEST, BEST = "checkpoint_latest.pth", "checkpoint_best.pth"
 FORMAT = 1
+# Whatever torch, zip and pickle raise for bytes that are none of theirs.
+_UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -46,13 +48,14 @@ def load(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise NotFoundError(f"{path}: no such checkpoint")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise IntegrityError(
-            f"{path}: truncated, or no checkpoint: {why}", hint="a run keeps two: try the other one"
-        ) from None
+    with path.open("rb") as file:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except _UNREADABLE as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise IntegrityError(
+                f"{path}: truncated, or no checkpoint: {why}", hint="a run keeps two: try the other one"
+            ) from None
     if not isinstance(content, dict) or "net" not in content or "format" not in content:
         raise IntegrityError(f"{path}: a file of torch, but no checkpoint of this trainer")
     if content["format"] != FORMAT:

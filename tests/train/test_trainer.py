@@ -117,11 +117,11 @@ def process(folder: Path, *flags: object, die: str = "") -> subprocess.Completed
 
 
 def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
-    whole = json.loads(process(tmp_path / "a", "--epochs", 6).stdout.splitlines()[-1])
-    moments = ["replace1", "batch3", "replace2", "save2", "replace3", "batch5"]
+    whole = json.loads(process(tmp_path / "a", "--epochs", 10).stdout.splitlines()[-1])
+    moments = ["replace1", "batch3", "replace2", "save1", "batch5"]
     folder = None
     for moment in moments:
-        done = process(tmp_path / "b", "--epochs", 6, *(("--resume", folder) if folder else ()), die=moment)
+        done = process(tmp_path / "b", "--epochs", 10, *(("--resume", folder) if folder else ()), die=moment)
         assert done.returncode == -signal.SIGKILL, (moment, done.stderr)
         (folder,) = (tmp_path / "b").iterdir()
         if not (folder / checkpoint.LATEST).exists():

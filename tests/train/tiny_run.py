@@ -11,7 +11,6 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(
 
 import torch  # noqa: E402
 from sources import TinyTrainer  # noqa: E402
-from test_augment import ALL  # noqa: E402
 
 from train import augment, checkpoint, script  # noqa: E402
 
@@ -26,7 +25,7 @@ def at(name: str) -> None:
 
 
 class DyingTrainer(TinyTrainer):
-    transform = augment.Compose(ALL[1:-1])
+    transform = augment.Compose([augment.RandomShift(2), augment.RandomAffine(), augment.RandomErase()])
 
     def preprocess_train_sample(self, args, x):
         if torch.is_grad_enabled():
