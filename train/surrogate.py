@@ -38,6 +38,11 @@ class Surrogate:
         """The parameters by name, without ``spiking``."""
         return {f.name: float(getattr(self, f.name)) for f in fields(self) if f.name != "spiking"}
 
+    @property
+    def fires_at_threshold(self) -> bool:
+        """Whether ``u >= 0`` alone decides; False where a subclass has a ``fire`` of its own."""
+        return type(self).fire is Surrogate.fire
+
     def __call__(self, u: Tensor) -> Tensor:
         """Fire where ``u >= 0``, with the surrogate gradient; the primitive if not ``spiking``."""
         spikes: Tensor = _Spike.apply(u, self) if self.spiking else self.primitive(u)  # type: ignore[no-untyped-call]

@@ -30,9 +30,10 @@ class TestTorchEngine(EngineContract):
 
     @staticmethod
     def charged(spec: NeuronSpec, leaves: list[torch.Tensor]) -> torch.Tensor:
-        from train.backends.torch_loop import charge
+        from train.backends.torch_loop import charge, decay_rate
 
-        return charge(spec, leaves[0][0], leaves[1], leaves[2].sigmoid() if len(leaves) > 2 else None)
+        x, v, *w = leaves
+        return charge(spec, x[0], v, decay_rate(spec, v, w[0] if w else None))
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "atan", "soft_sign", "erf", "q_pseudo_spike", "squarewave_fourier_series"])
@@ -64,3 +65,12 @@ def test_poisson_spikes_reset_what_they_fired() -> None:
         h = before[t] + x[t]
         g = expected[t] = 1 + g * ((1 - s_seq[t]) - h)
     assert torch.allclose(grad, expected, atol=1e-4)
+
+
+def test_channels_last_goes_through_forwards_and_backwards() -> None:
+    spec = NeuronSpec("lif", surrogate.ATan(), tau=2.0)
+    x = torch.randn(6, 3, 8, 8).contiguous(memory_format=torch.channels_last).unflatten(0, (2, 3)).requires_grad_()
+    s_seq, v_last, _ = get("torch").multi_step(spec, x, torch.zeros_like(x[0]).detach())
+    (grad,) = torch.autograd.grad(s_seq.sum() + v_last.sum(), x)
+    assert s_seq.stride() == grad.stride() == x.stride()
+    assert v_last.is_contiguous(memory_format=torch.channels_last)

@@ -35,26 +35,40 @@ class TorchLoop:
         return s_seq, v_last, v_seq
 
 
-def charge(spec: NeuronSpec, x: Tensor, v: Tensor, q: Tensor | None) -> Tensor:
+def charge(spec: NeuronSpec, x: Tensor, v: Tensor, rate: Tensor | None) -> Tensor:
     """Return the potential before the spike, h; the order of operations is the contract of all engines."""
     if spec.kind == "if":
         return v + x
     from_rest = v - spec.v_reset if spec.v_reset else v
     if spec.decay_input:
-        return v + _decay(spec, x - from_rest, q)
-    return (v - _decay(spec, from_rest, q)) + x
+        return _decay(spec, x - from_rest, rate).add_(v)
+    return (v - _decay(spec, from_rest, rate)).add_(x)
 
 
-def _decay(spec: NeuronSpec, y: Tensor, q: Tensor | None) -> Tensor:
-    return y * q if q is not None else y / spec.tau  # type: ignore[operator]
+def decay_rate(spec: NeuronSpec, like: Tensor, w: Tensor | None) -> Tensor | None:
+    """Return what the leak is divided by (LIF's tau) or multiplied with (PLIF's 1/tau)."""
+    if spec.kind == "plif" and w is not None:
+        return inverse_tau(w, like.dtype)
+    # A tensor on the device: by a Python number, torch's CUDA kernels multiply with its rounded inverse instead.
+    return None if spec.tau is None else torch.full((), spec.tau, dtype=like.dtype, device=like.device)
+
+
+def _decay(spec: NeuronSpec, y: Tensor, rate: Tensor | None) -> Tensor:
+    return y * rate if spec.kind == "plif" else y / rate  # type: ignore[operator]
+
+
+def _fire(spec: NeuronSpec, h: Tensor) -> Tensor:
+    """Return the spikes: bools where the threshold alone decides, else the surrogate's own floats."""
+    surrogate = spec.surrogate
+    if not surrogate.spiking:
+        return surrogate.primitive(h - spec.v_threshold)
+    return h >= spec.v_threshold if surrogate.fires_at_threshold else surrogate.fire(h - spec.v_threshold)
 
 
 def _reset(spec: NeuronSpec, h: Tensor, s: Tensor) -> Tensor:
-    if spec.v_reset is None:
-        return h - s * spec.v_threshold
-    if spec.surrogate.spiking:
-        return torch.where(s > 0, spec.v_reset, h)
-    return (1 - s) * h + s * spec.v_reset
+    if s.dtype == torch.bool:
+        return torch.where(s, h - spec.v_threshold if spec.v_reset is None else spec.v_reset, h)
+    return h - s * spec.v_threshold if spec.v_reset is None else (1 - s) * h + s * spec.v_reset
 
 
 class _Neuron(torch.autograd.Function):
@@ -64,22 +78,23 @@ class _Neuron(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         dtype = state_dtype(x_seq.dtype)
         v_first = v = v.to(dtype)
-        q = inverse_tau(w, dtype) if w is not None else None
-        fire = spec.surrogate.fire if spec.surrogate.spiking else spec.surrogate.primitive
-        potentials, spikes, after_reset = [], [], []
-        for x in x_seq.unbind(0):
-            h = charge(spec, x.to(dtype), v, q)
-            s = fire(h - spec.v_threshold)
+        rate = decay_rate(spec, v, w)
+        s_seq = torch.empty_like(x_seq)
+        v_seq = torch.empty_like(x_seq, dtype=dtype) if store_v_seq else None
+        potentials = []
+        for t, (x, s_out) in enumerate(zip(x_seq.unbind(0), s_seq.unbind(0), strict=True)):
+            h = charge(spec, x.to(dtype), v, rate)
+            s = _fire(spec, h)
             v = _reset(spec, h, s)
+            s_out.copy_(s)
             potentials.append(h)
-            spikes.append(s.to(x_seq.dtype))
-            after_reset.append(v if store_v_seq else None)
-        s_seq = torch.stack(spikes)
-        random = spec.surrogate.name == "poisson_pass"  # whose spikes the potential alone does not tell
-        ctx.spec, ctx.dtypes, ctx.steps = spec, (x_seq.dtype, w.dtype if w is not None else None), len(spikes)
+            if v_seq is not None:
+                v_seq[t] = v
+        ctx.spec, ctx.x_dtype, ctx.stride = spec, x_seq.dtype, s_seq.stride()
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(v_first, w, s_seq if random else None, *potentials)
-        return s_seq, v, torch.stack(after_reset) if store_v_seq else None  # type: ignore[arg-type]
+        drawn = spec.surrogate.spiking and not spec.surrogate.fires_at_threshold  # h alone does not tell the spikes
+        ctx.save_for_backward(v_first, w, s_seq if drawn else None, *potentials)
+        return s_seq, v, v_seq
 
     @staticmethod
     @once_differentiable
@@ -87,39 +102,46 @@ class _Neuron(torch.autograd.Function):
         ctx: Any, grad_s: Tensor | None, grad_v: Tensor | None, grad_v_seq: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         spec: NeuronSpec = ctx.spec
-        surrogate = spec.surrogate
         v_first, w, s_seq, *potentials = ctx.saved_tensors
-        dtype = v_first.dtype
-        fire = surrogate.fire if surrogate.spiking else surrogate.primitive
-        spikes = [fire(h - spec.v_threshold) for h in potentials] if s_seq is None else s_seq.to(dtype).unbind(0)
-        q = inverse_tau(w, dtype) if w is not None else None
+        dtype, rate = v_first.dtype, decay_rate(spec, v_first, w)
         g = torch.zeros_like(v_first) if grad_v is None else grad_v.to(dtype)
-        grad_x: list[Tensor] = []
-        grad_q = torch.zeros((), dtype=dtype, device=v_first.device) if w is not None else None
-        for t in range(ctx.steps - 1, -1, -1):
-            h, s = potentials[t], spikes[t]
-            v_before = _reset(spec, potentials[t - 1], spikes[t - 1]) if t else v_first
-            slope = surrogate.derivative(h - spec.v_threshold)
+        shape = (len(potentials), *v_first.shape)
+        grad_x = torch.empty_strided(shape, ctx.stride, dtype=ctx.x_dtype, device=v_first.device)
+        grad_w = v_first.new_zeros(()) if ctx.needs_input_grad[2] else None
+        for t in range(len(potentials) - 1, -1, -1):
+            h = potentials[t]
+            s = _fire(spec, h) if s_seq is None else s_seq[t].to(dtype)
+            slope = spec.surrogate.derivative(h - spec.v_threshold)
             if grad_v_seq is not None:
-                g = g + grad_v_seq[t].to(dtype)
-            gh = g * _reset_slope(spec, h, s, slope)
+                g = g + grad_v_seq[t]
+            gh = _through_reset(spec, g, h, s, slope)
             if grad_s is not None:
-                gh = gh + grad_s[t].to(dtype) * slope
-            if grad_q is not None:
-                grad_q = grad_q + (gh * _charge_slope(spec, h, v_before)).sum()
-            g = gh if spec.kind == "if" else gh - _decay(spec, gh, q)
-            grad_x.append(_decay(spec, gh, q) if spec.kind != "if" and spec.decay_input else gh)
-        grad_w = None
-        if grad_q is not None and q is not None:
-            grad_w = (grad_q * ((1 - q) if spec.decay_input else q * (1 - q))).to(ctx.dtypes[1])
-        return torch.stack(grad_x[::-1]).to(ctx.dtypes[0]), g, grad_w, None, None
+                gh = gh.addcmul_(grad_s[t].to(dtype), slope)
+            if grad_w is not None:
+                before = v_first
+                if t:
+                    s_before = _fire(spec, potentials[t - 1]) if s_seq is None else s_seq[t - 1].to(dtype)
+                    before = _reset(spec, potentials[t - 1], s_before)
+                grad_w += (gh * _charge_slope(spec, h, before)).sum()
+            if spec.kind == "if":
+                g = grad_x[t] = gh
+            else:
+                decayed = _decay(spec, gh, rate)
+                grad_x[t] = decayed if spec.decay_input else gh
+                g = gh - decayed
+        if grad_w is not None and rate is not None:
+            grad_w = (grad_w * ((1 - rate) if spec.decay_input else rate * (1 - rate))).to(w.dtype)
+        return grad_x, g, grad_w, None, None
 
 
-def _reset_slope(spec: NeuronSpec, h: Tensor, s: Tensor, slope: Tensor) -> Tensor | float:
-    """Return dv/dh of the reset."""
+def _through_reset(spec: NeuronSpec, g: Tensor, h: Tensor, s: Tensor, slope: Tensor) -> Tensor:
+    """Return g dv/dh as a tensor of its own."""
     if spec.v_reset is None:
-        return 1.0 if spec.detach_reset else 1 - spec.v_threshold * slope
-    return 1 - s if spec.detach_reset else (1 - s) + (spec.v_reset - h) * slope
+        return g.clone() if spec.detach_reset else g * (1 - spec.v_threshold * slope)
+    if spec.detach_reset:
+        return g.masked_fill(s, 0) if s.dtype == torch.bool else g * (1 - s)
+    kept = (spec.v_reset - h).mul_(slope)
+    return kept.add_(~s if s.dtype == torch.bool else 1 - s).mul_(g)
 
 
 def _charge_slope(spec: NeuronSpec, h: Tensor, v_before: Tensor) -> Tensor:
