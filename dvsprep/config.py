@@ -5,7 +5,7 @@ shared_roots = ["/data/dvsprep"]
 mirrors = ["https://mirror.example.org/events"]
 offline = false
 jobs = 4
-codec = "deflate"
+codec = "packed"
 
 [datasets.cifar10dvs]                  # goes before the mirrors of all
 mirrors = ["/data/archives"]
@@ -82,7 +82,7 @@ def jobs() -> int | None:
 
 def codec() -> str:
     """Return the name of the codec."""
-    return str(_lookup("codec", str)[0] or "deflate")
+    return str(_lookup("codec", str)[0] or "packed")
 
 
 def settings() -> dict[str, tuple[Any, str]]:

@@ -1,4 +1,4 @@
-"""The one Numba decorator of the kernels: no GIL, compiled once a machine, and an import that never fails."""
+"""What kernels are made with: one Numba decorator (no GIL, compiled once a machine) and words of eight bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+from llvmlite import ir
+from numba.core import config, types
+from numba.extending import intrinsic
 
 Kernel = Callable[..., Any]
 settings: Any = config  # built at import from the environment; type checkers do not see what is in it
@@ -43,3 +45,48 @@ def _own_cache() -> str:
 
     root = os.environ.get("DVSPREP_ROOT") or platformdirs.user_cache_dir("dvsprep")
     return str(Path(root) / ".numba")
+
+
+def _word(function: Kernel) -> Kernel:
+    made: Kernel = intrinsic(function)  # what Numba makes of it takes other arguments than the function
+    return made
+
+
+def _address(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    base = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+    return builder.bitcast(builder.gep(base, [args[1]]), ir.IntType(64).as_pointer())
+
+
+@_word
+def load64(_: Any, array: Any, at: Any) -> Any:  # noqa: ARG001
+    """Return eight bytes of a contiguous array from byte ``at`` on as a little-endian uint64, aligned or not.
+
+    Numba assembles a word from eight loads, which no longer vectorise; a kernel that walks packed bytes needs this one.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_address(context, builder, signature, args), align=1)
+
+    return types.uint64(array, types.intp), generate
+
+
+@_word
+def store64(_: Any, array: Any, at: Any, word: Any) -> Any:  # noqa: ARG001
+    """Write a uint64 to bytes ``at`` to ``at + 8`` of a contiguous array, little-endian, aligned or not."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _address(context, builder, signature, args), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.uint64), generate
+
+
+@_word
+def swap64(_: Any, word: Any) -> Any:  # noqa: ARG001
+    """Reverse the bytes of a uint64."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.bswap(args[0])
+
+    return types.uint64(types.uint64), generate

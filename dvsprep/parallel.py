@@ -42,12 +42,17 @@ def refuse_in_reimport() -> None:
 
 
 def run(
-    fn: Callable[[T], R], tasks: Iterable[T], executor: Kind = "threads", *, jobs: int | None = None
+    fn: Callable[[T], R],
+    tasks: Iterable[T],
+    executor: Kind = "threads",
+    *,
+    jobs: int | None = None,
+    ahead: int | None = None,
 ) -> Iterator[R]:
     """Yield ``fn(task)`` for every task, in order.
 
-    At most ``2 * jobs`` tasks are in flight, so memory does not grow with their number. The first error cancels what
-    has not started and is raised; so does closing the iterator.
+    At most ``jobs + ahead`` tasks are in flight, so memory does not grow with their number. The first error cancels
+    what has not started and is raised; so does closing the iterator.
 
     Parameters
     ----------
@@ -56,8 +61,11 @@ def run(
     executor : {"serial", "threads", "processes"} or concurrent.futures.Executor
     jobs : int, optional
         Workers; unless told what ``dvsprep.config`` says, else the number of usable CPUs.
+    ahead : int, optional
+        Results that may wait to be taken; as many as there are workers unless told.
     """
     jobs = jobs or config.jobs() or cpu_count()
+    most = jobs + (jobs if ahead is None else ahead)
     if executor == "serial" or (jobs == 1 and executor == "threads"):
         yield from map(fn, tasks)
         return
@@ -66,7 +74,7 @@ def run(
         try:
             for task in tasks:
                 pending.append(pool.submit(fn, task))
-                if len(pending) >= 2 * jobs:
+                if len(pending) >= most:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -58,7 +58,7 @@ class Job(Workspace):
         self.say = say
         from dvsprep.cache import codec
 
-        codec.get(self.options.codec)  # a codec that does not exist is better known now than after an hour
+        codec.check(self.options.codec)  # better known now than after an hour
 
     # -- plan --
 

@@ -14,9 +14,9 @@ import formats
 import numpy as np
 
 from dvsprep import cache, datasets, raw
-from dvsprep.cache.build import pack_events
-from dvsprep.cache.codec import get as get_codec
-from dvsprep.cache.layout import Header, Packed, pack_rows
+from dvsprep.cache import build as cache_build
+from dvsprep.cache.cutting import Piece
+from dvsprep.cache.layout import Header, Packed, pack_rows, packing_of
 from dvsprep.cache.write import build
 from dvsprep.types import FrameSpec
 
@@ -60,17 +60,24 @@ def header(n: int, kind: str = "events", **fields: Any) -> Header:
     return Header(kind=kind, **(known | fields))
 
 
+def pack_events(
+    index: int, events: Columns, chunk: int = 1024, codec: str = "packed", sensor: tuple[int, int] = (H, W)
+) -> Packed:
+    """Pack one sample's events."""
+    return cache_build.pack_events(Piece(index, events), cache_build.PackHow(sensor, chunk, codec))
+
+
 def events_cache(
-    path: Path, samples: Sequence[Columns], *, chunk: int = 1024, codec: str = "deflate"
+    path: Path, samples: Sequence[Columns], *, chunk: int = 1024, codec: str = "packed"
 ) -> cache.EventCache:
     """Write an event cache of these samples, one a recording."""
-    packed = [pack_events(i, e, chunk, get_codec(codec)) for i, e in enumerate(samples)]
-    build(path, header(len(samples), codec=codec), lambda done: [[p for p in packed if p.index not in done]])
+    packed = [pack_events(i, e, chunk, codec) for i, e in enumerate(samples)]
+    build(path, header(len(samples), codec=codec), lambda done: [[p for p in packed if not done[p.index]]])
     return cache.EventCache(path)
 
 
 def frames_cache(
-    path: Path, source: cache.EventCache, spec: FrameSpec, *, codec: str = "deflate", **how: Any
+    path: Path, source: cache.EventCache, spec: FrameSpec, *, codec: str = "packed", **how: Any
 ) -> cache.FrameCache:
     """Integrate every sample of an event cache into a frame cache."""
     indices = range(len(source))
@@ -79,11 +86,10 @@ def frames_cache(
     return cache.FrameCache(path)
 
 
-def packed_frames(index: int, frames: np.ndarray, codec: str = "deflate") -> Packed:
+def packed_frames(index: int, frames: np.ndarray, codec: str = "packed") -> Packed:
     """Pack ready-made frames [T, C, H, W] as one sample."""
-    return Packed(
-        index, {"n_events": 0, "t_start": 0, "t_end": 0}, {"frames": pack_rows(frames[None], 1, get_codec(codec))}
-    )
+    block = pack_rows(frames[None], 1, packing_of(codec, "frames", frames.dtype, (H, W)))
+    return Packed(index, {"n_events": 0, "t_start": 0, "t_end": 0}, {"frames": block})
 
 
 def plugin(folder: Path, body: str, name: str = "made") -> str:

@@ -97,3 +97,10 @@ def times(planes: bytes, size: int, start: int, n: int) -> list[int]:
         now += int.from_bytes(bytes(planes[b * chunk + j] for b in range(size)), "little")
         out.append(now)
     return out
+
+
+def bits(values: list[int], width: int) -> bytes:
+    """Return whole numbers of ``width`` bits one behind the other, the highest bit first, filled up with zeros."""
+    text = "".join(format(value, f"0{width}b") for value in values)
+    text += "0" * (-len(text) % 8)
+    return bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8))

@@ -284,7 +284,7 @@ def test_a_file_that_was_replaced_by_hand_is_not_taken_for_the_old_one(root: Pat
     [
         ({"instances": "all"}, "rows, first or merged"),
         ({"jobs": 0}, "at least 1"),
-        ({"codec": "lz5"}, "deflate, none"),
+        ({"codec": "lz5"}, "packed, deflate, none"),
         ({"split": 0.9}, "has an official split"),
     ],
 )

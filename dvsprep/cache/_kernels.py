@@ -1,28 +1,122 @@
-"""Stored bytes to times, in one pass where NumPy needs three. No checks, no I/O."""
+"""Columns to stored bytes and back: HDF5's shuffle and N-Bit filters, in one pass each. No checks, no I/O."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dvsprep.jit import kernel
+from dvsprep.jit import kernel, load64, store64, swap64
+
+U8, U16, U32, U64 = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(64)
+BYTES, PAIRS, HALVES = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0xFFFFFFFF)
+
+
+@kernel
+def largest_step(t, before):
+    """Return the largest difference between neighbours of ``t : int64[N]``, beginning with ``t[0] - before``."""
+    largest = t[0] - before
+    for i in range(1, t.size):
+        largest = max(largest, t[i] - t[i - 1])
+    return largest
+
+
+@kernel
+def subtract_times(t, before, planes):
+    """Write differences of ``t : int64[n]`` as the shuffle filter lays them out: all lowest bytes, all second ones, ...
+
+    Parameters
+    ----------
+    before : int64
+        The time before the first one.
+    planes : uint8[size, chunk]
+        n may be less than chunk; the rest is left as it is.
+    """
+    for b in range(planes.shape[0]):
+        plane, shift = planes[b], 8 * b
+        plane[0] = (t[0] - before) >> shift
+        for j in range(1, t.size):
+            plane[j] = (t[j] - t[j - 1]) >> shift
 
 
 @kernel
 def add_times(planes, size, now, out):
-    """Write ``out : int64[n]``, the running sum of differences that HDF5's shuffle filter laid out in byte planes.
+    """Undo :func:`subtract_times`: write ``out : int64[n]``, the running sum of differences in byte planes.
 
     Parameters
     ----------
     planes : uint8[size * chunk]
-        All lowest bytes, then all second bytes, ...; n may be less than chunk.
     now : int64
         The time before the first difference; the last time is returned.
     """
     chunk = planes.size // size
+    if size == 2:  # nearly always; a loop over the bytes costs four times as much
+        for j in range(out.size):
+            now += np.int64(planes[j]) | np.int64(planes[chunk + j]) << 8
+            out[j] = now
+        return now
     for j in range(out.size):
-        step = np.int64(0)
         for b in range(size):
-            step |= np.int64(planes[b * chunk + j]) << (8 * b)
-        now += step
+            now += np.int64(planes[b * chunk + j]) << (8 * b)
         out[j] = now
     return now
+
+
+@kernel
+def pack_bits(values, bits, out):
+    """Pack ``values : uint8[n]``, n a multiple of 8, ``bits`` <= 8 bits each, the highest bit first.
+
+    ``out`` holds n * bits / 8 bytes and 8 more to spare: eight values are written at a time.
+    """
+    b, step = np.uint64(bits), np.int64(bits)
+    s1, s2, s3, top = U8 - b, U16 - b - b, U32 - np.uint64(4) * b, U64 - U8 * b
+    for g in range(values.size // 8):
+        w = swap64(load64(values, 8 * g))
+        w = ((w & (BYTES << U8)) >> s1) | (w & BYTES)
+        w = ((w & (PAIRS << U16)) >> s2) | (w & PAIRS)
+        w = ((w & (HALVES << U32)) >> s3) | (w & HALVES)
+        store64(out, g * step, swap64(w << top))
+
+
+@kernel
+def unpack_bits(packed, bits, out):
+    """Undo :func:`pack_bits` for the first n values, n any number; ``packed`` has 8 bytes to spare."""
+    b, step = np.uint64(bits), np.int64(bits)
+    b2, b4, top = b + b, np.uint64(4) * b, U64 - U8 * b
+    one = np.uint64(1)
+    m4, m2, m1 = (one << b4) - one, (one << b2) - one, (one << b) - one
+    m2 |= m2 << U32
+    m1 |= m1 << U16
+    m1 |= m1 << U32
+    whole = out.size // 8
+    for g in range(whole):
+        w = swap64(load64(packed, g * step)) >> top
+        w = ((w >> b4) << U32) | (w & m4)
+        w = (((w >> b2) & m2) << U16) | (w & m2)
+        w = (((w >> b) & m1) << U8) | (w & m1)
+        store64(out, 8 * g, swap64(w))
+    w = swap64(load64(packed, whole * step))
+    for j in range(out.size - 8 * whole):
+        out[8 * whole + j] = (w >> (U64 - b * np.uint64(j + 1))) & ((one << b) - one)
+
+
+@kernel
+def pack_wide(values, bits, out):
+    """Pack ``values : uint16[n]`` like :func:`pack_bits`, ``bits`` from 9 to 16."""
+    word, held, at = np.int64(0), 0, 0
+    for value in values:
+        word = ((word << bits) | np.int64(value)) & 0xFFFFFFFF
+        held += bits
+        while held >= 8:
+            held -= 8
+            out[at] = (word >> held) & 0xFF
+            at += 1
+
+
+@kernel
+def unpack_wide(packed, bits, out):
+    """Undo :func:`pack_wide` for the first n values."""
+    mask = (1 << bits) - 1
+    for i in range(out.size):
+        bit = i * bits
+        at = bit >> 3
+        word = np.int64(packed[at]) << 16 | np.int64(packed[at + 1]) << 8 | np.int64(packed[at + 2])
+        out[i] = (word >> (24 - bits - (bit & 7))) & mask

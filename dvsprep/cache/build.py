@@ -8,34 +8,27 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dvsprep import events as ev
 from dvsprep import integrate, parallel
-from dvsprep.cache import codec as codecs
-from dvsprep.cache.layout import Header, Packed, pack_rows
+from dvsprep.cache import cutting
+from dvsprep.cache.codec import Packing
+from dvsprep.cache.cutting import Piece
+from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, repack
 from dvsprep.cache.read import EventCache
 from dvsprep.cache.write import build, write_cache
 from dvsprep.errors import IntegrityError, PluginError
-from dvsprep.types import Array, Events, FrameSpec
+from dvsprep.types import Array, FrameSpec
 
-BATCH_EVENTS = 1 << 20  # about what one task decodes or integrates
+BATCH_EVENTS = 1 << 18  # about what one task packs or integrates
+BATCH_SAMPLES = 256  # small ones
 MIN_CHUNK, MAX_CHUNK = 1 << 10, 1 << 16  # events
 
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class RecordingTask:
-    """Recordings for one worker, with the position of each sample in the cache."""
-
-    recordings: tuple[tuple[ev.Recording, tuple[int, ...]], ...]
-    sensor: tuple[int, int]
-    policy: ev.Policy
-    chunk: int
-    codec: str
+Say = Callable[[str], None]
 
 
 def events_cache(
@@ -46,7 +39,7 @@ def events_cache(
     *,
     jobs: int | None = None,
     executor: parallel.Kind = "threads",
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     progress: Progress = lambda _: None,
 ) -> Path:
     """Decode recordings, cut their samples and write them to an event cache.
@@ -67,11 +60,13 @@ def events_file(
     policy: ev.Policy,
     *,
     jobs: int | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     replace: bool = False,
 ) -> Path:
     """Make an event cache of its own, in one go: no lock, nothing to go on from; ``replace`` as of write_cache."""
-    batches = _packed_events(header, recordings, policy, jobs, "threads", say, lambda _: None, set())
+    batches = _packed_events(
+        header, recordings, policy, jobs, "threads", say, lambda _: None, np.zeros(len(header.ids), bool)
+    )
     return write_cache(target, header, chain.from_iterable(batches), replace=replace)
 
 
@@ -81,24 +76,26 @@ def _packed_events(
     policy: ev.Policy,
     jobs: int | None,
     executor: parallel.Kind,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
-    done: set[int],
+    done: Array,
 ) -> Iterator[list[Packed]]:
     """Yield the samples of a header that are not done, packed."""
     chunk = chunk_size(recordings, len(header.ids))
     if len(set(header.ids)) < len(header.ids):
         twice = next(id for id, n in Counter(header.ids).items() if n > 1)
         raise IntegrityError(f"{header.dataset} {header.split}: two recordings are the sample {twice}")
-    progress(len(done))
-    tasks = [*_recording_tasks(recordings, header, policy, chunk, done)]
-    if not tasks:
+    progress(int(done.sum()))
+    if done.all():
         return
     ev.warm_up(recording.format for recording in recordings)
-    for samples, notes in parallel.run(pack_recordings, tasks, executor, jobs=jobs):
-        for recording, counts in notes.items():
-            for what, count in counts.items():
-                say(f"{recording}: {what.replace('_', ' ')}: {count}")
+    warm_up()
+    how = PackHow(header.sensor, chunk, header.codec)
+    pieces = cutting.pieces(recordings, header, policy, done, chunk, executor=executor, jobs=jobs, say=say)
+    tasks = ((batch, how) for batch in cutting.batches(pieces, BATCH_EVENTS, BATCH_SAMPLES))
+    whole = Whole(how)
+    for parts in parallel.run(pack_pieces, tasks, executor, jobs=jobs):
+        samples = [sample for piece, part in parts if (sample := whole.add(piece, part)) is not None]
         yield samples
         progress(len(samples))
 
@@ -110,66 +107,117 @@ def chunk_size(recordings: Sequence[ev.Recording], samples: int) -> int:
     return int(min(MAX_CHUNK, max(MIN_CHUNK, 1 << typical.bit_length())))
 
 
-def _recording_tasks(
-    recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy, chunk: int, done: set[int]
-) -> Iterator[RecordingTask]:
-    """Group recordings so that a task is neither one tiny file nor more than one large one."""
-    position = {id: i for i, id in enumerate(header.ids)}
-    group: list[tuple[ev.Recording, tuple[int, ...]]] = []
-    size = 0
-    for recording in recordings:
-        indices = tuple(position[sample.id] for sample in recording.samples)
-        if done.issuperset(indices):
-            continue
-        group.append((recording, indices))
-        size += recording.path.stat().st_size
-        if size >= 8 * BATCH_EVENTS or len(group) >= 256:
-            yield RecordingTask(tuple(group), header.sensor, policy, chunk, header.codec)
-            group, size = [], 0
-    if group:
-        yield RecordingTask(tuple(group), header.sensor, policy, chunk, header.codec)
+class PackHow(NamedTuple):
+    """How the samples of an event cache are packed."""
+
+    sensor: tuple[int, int]
+    chunk: int
+    codec: str
+
+    def packing(self, column: str, dtype: np.dtype[Any]) -> Packing:
+        """Return the packing of a column."""
+        return packing_of(self.codec, column, dtype, self.sensor)
 
 
-def pack_recordings(task: RecordingTask) -> tuple[list[Packed], dict[str, dict[str, int]]]:
-    """Decode, cut and pack a task's recordings; return what had to be mended by recording, too."""
-    codec = codecs.get(task.codec)
-    packed: list[Packed] = []
-    notes: dict[str, dict[str, int]] = {}
-    for recording, indices in task.recordings:
-        mended: dict[str, int] = {}
-        first = len(packed)
-        samples = ev.samples_of(recording, task.sensor, task.policy, mended)
-        for index, (_, events) in zip(indices, samples, strict=True):
-            packed.append(pack_events(index, events, task.chunk, codec))
-        if mended:
-            notes[str(recording.path)] = packed[first].mended = mended
-    return packed, notes
+def pack_pieces(task: tuple[list[Piece], PackHow]) -> list[tuple[Piece, Packed]]:
+    """Pack some pieces of samples; the pieces come back without their events."""
+    pieces, how = task
+    return [(piece._replace(events=None), pack_events(piece, how)) for piece in pieces]
 
 
-def pack_events(index: int, events: Events, chunk: int, codec: codecs.Codec) -> Packed:
-    """Pack one sample's events; times are kept as differences, in 16 bits where none is longer."""
-    t = events["t"]
+def pack_events(piece: Piece, how: PackHow) -> Packed:
+    """Pack a piece of a sample's events: x, y, p as they are, and the differences of t."""
+    assert piece.events is not None
+    events = piece.events
+    n = len(events["t"])
+    blocks = {"dt": _pack_times(events["t"], piece.before, how)}
+    for name in ("x", "y", "p"):
+        column: Array = events[name]
+        blocks[name] = pack_rows(column, how.chunk, how.packing(name, column.dtype))
+    t_start, t_end = (int(events["t"][0]), int(events["t"][-1])) if n else (0, 0)
+    return Packed(piece.sample, {"n_events": n, "t_start": t_start, "t_end": t_end}, blocks, dict(piece.mended))
+
+
+def _pack_times(t: Array, before: int | None, how: PackHow) -> Block:
+    """Pack the differences of times, in 16 bits where none is longer."""
     n = len(t)
-    dt = np.zeros(n, np.int64)
-    np.subtract(t[1:], t[:-1], out=dt[1:])
-    columns: dict[str, Array] = {"dt": dt.astype(_smallest(int(dt.max()) if n else 0))}
-    columns |= {"x": events["x"], "y": events["y"], "p": events["p"]}
-    facts = {"n_events": n, "t_start": int(t[0]) if n else 0, "t_end": int(t[-1]) if n else 0}
-    return Packed(index, facts, {name: pack_rows(column, chunk, codec) for name, column in columns.items()})
+    if n == 0:
+        return Block(np.dtype(np.uint16).str, (), 0, how.chunk, [])
+    t = np.require(t, np.int64, ["C", "W"])
+    now = np.int64(t[0] if before is None else before)
+    largest = _kernels().largest_step(t, now)
+    dtype = np.dtype(np.uint16 if largest < 1 << 16 else np.uint32 if largest < 1 << 32 else np.uint64)
+    packing = how.packing("dt", dtype)
+    if not packing.shuffles:
+        return pack_rows(np.diff(t, prepend=now).astype(dtype), how.chunk, packing)
+    packed, planes = [], np.empty((dtype.itemsize, how.chunk), np.uint8)
+    for start in range(0, n, how.chunk):
+        part = t[start : start + how.chunk]
+        _kernels().subtract_times(part, now, planes)
+        planes[:, len(part) :] = 0
+        packed.append(packing.deflate(planes.reshape(-1), full=len(part) == how.chunk))
+        now = part[-1]
+    return Block(dtype.str, (), n, how.chunk, packed)
 
 
-def _smallest(value: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if value < 1 << 16 else np.uint32 if value < 1 << 32 else np.uint64
+class Whole:
+    """Puts samples that came in several pieces together."""
+
+    def __init__(self, how: PackHow) -> None:
+        self.how = how
+        self._open: dict[int, Packed] = {}
+
+    def add(self, piece: Piece, part: Packed) -> Packed | None:
+        """Take a packed piece; return its sample if that was the last one."""
+        sample = self._open.pop(piece.sample, None)
+        if sample is None:
+            sample = part
+        else:
+            self._extend(sample, part)
+        if piece.last:
+            return sample
+        self._open[piece.sample] = sample
+        return None
+
+    def _extend(self, sample: Packed, part: Packed) -> None:
+        if part.facts["n_events"]:
+            sample.facts["t_end"] = part.facts["t_end"]
+        sample.facts["n_events"] += part.facts["n_events"]
+        for what, count in part.mended.items():
+            sample.mended[what] = sample.mended.get(what, 0) + count
+        for name, more in part.blocks.items():
+            block = sample.blocks[name]
+            wider = np.result_type(block.dtype, more.dtype)
+            one, other = (
+                b if np.dtype(b.dtype) == wider else repack(b, wider, self.how.packing(name, wider))
+                for b in (block, more)
+            )
+            packed = [*one.packed, *other.packed]
+            sample.blocks[name] = Block(wider.str, block.row_shape, block.rows + more.rows, block.chunk, packed)
+
+
+def _kernels() -> Any:
+    from dvsprep.cache import _kernels  # not at the top: who only looks into a cache need not wait for Numba
+
+    return _kernels
 
 
 def warm_up() -> None:
-    """Compile what a frame build calls, once, before workers start: concurrent first compiles can crash Numba."""
-    from dvsprep.cache import _kernels
-
+    """Compile what a build calls, once, before workers start: concurrent first compiles can crash Numba."""
+    kernels = _kernels()
     integrate.warm_up()
     planes = np.zeros(0, np.uint8)
     planes.flags.writeable = False
-    _kernels.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
+    kernels.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
+    kernels.largest_step(np.zeros(1, np.int64), np.int64(0))
+    kernels.subtract_times(np.zeros(1, np.int64), np.int64(0), np.zeros((2, 1), np.uint8))
+    spare = np.zeros(8, np.uint8)
+    for pack, unpack, dtype in (
+        (kernels.pack_bits, kernels.unpack_bits, np.uint8),
+        (kernels.pack_wide, kernels.unpack_wide, np.uint16),
+    ):
+        pack(np.zeros(0, dtype), 1, spare)
+        unpack(spare, 1, np.zeros(0, dtype))
 
 
 @dataclass(frozen=True)
@@ -192,7 +240,7 @@ def frames_cache(
     *,
     jobs: int | None = None,
     executor: parallel.Kind | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     progress: Progress = lambda _: None,
 ) -> Path:
     """Integrate the samples ``indices`` of an event cache and write them to a frame cache.
@@ -200,8 +248,8 @@ def frames_cache(
     Built-in integrators run in threads, a user's Python function in processes, unless ``executor`` says otherwise.
     """
 
-    def produce(done: set[int]) -> Iterator[list[Packed]]:
-        progress(len(done))
+    def produce(done: Array) -> Iterator[list[Packed]]:
+        progress(int(done.sum()))
         tasks = [*_frame_tasks(source, spec, indices, header.codec, done)]
         if not tasks:
             return
@@ -215,18 +263,18 @@ def frames_cache(
 
 
 def _frame_tasks(
-    source: EventCache, spec: FrameSpec, indices: Sequence[int], codec: str, done: set[int]
+    source: EventCache, spec: FrameSpec, indices: Sequence[int], codec: str, done: Array
 ) -> Iterable[FrameTask]:
     n_events = source.small("n_events")
     group: list[tuple[int, int]] = []
     size = 0
     identity = integrate.identity(spec)
     for index, i in enumerate(indices):
-        if index in done:
+        if done[index]:
             continue
         group.append((i, index))
         size += int(n_events[i])
-        if size >= BATCH_EVENTS or len(group) >= 256:
+        if size >= BATCH_EVENTS or len(group) >= BATCH_SAMPLES:
             yield FrameTask(source, spec, tuple(group), codec, identity)
             group, size = [], 0
     if group:
@@ -235,7 +283,6 @@ def _frame_tasks(
 
 def pack_frames(task: FrameTask) -> list[Packed]:
     """Integrate and pack a task's samples."""
-    codec = codecs.get(task.codec)
     to_frames = integrate.integrator(task.spec, *task.source.sensor, task.source.channels)
     if integrate.identity(task.spec) != task.integrator:
         raise PluginError(f"plugin {task.spec.plugin}: its source changed during the build", hint="run it again")
@@ -244,6 +291,7 @@ def pack_frames(task: FrameTask) -> list[Packed]:
     for i, index in task.samples:
         frames = to_frames(task.source.compact(i, times=times), str(task.source.ids[i]))
         facts = {name: int(task.source.small(name)[i]) for name in ("n_events", "t_start", "t_end")}
-        block = pack_rows(frames if varies else frames[None], 1, codec)
+        packing = packing_of(task.codec, "frames", frames.dtype, task.source.sensor)
+        block = pack_rows(frames if varies else frames[None], 1, packing)
         packed.append(Packed(index, facts, {"frames": block}))
     return packed

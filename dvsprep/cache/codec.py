@@ -1,7 +1,8 @@
 """How a chunk's bytes are packed: outside HDF5, without the GIL, yet exactly as its own filters would.
 
-Deflate is the one codec every HDF5 reader has. HDF5's filter pipeline runs under one global lock; packing in the
-workers and writing whole chunks does not. ISA-L packs and libdeflate unpacks where their wheels exist, zlib elsewhere.
+HDF5's filter pipeline runs under one global lock; packing in the workers and writing whole chunks does not. Only what
+every HDF5 library has is used: deflate (ISA-L packs and libdeflate unpacks where their wheels exist, zlib elsewhere),
+shuffle and N-Bit.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import h5py
 import numpy as np
+from h5py import h5z
 
 from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.types import Array
@@ -38,55 +41,174 @@ except ImportError:
 
     _UNPACK_ERRORS = (zlib.error,)
 
+Bytes = bytes | bytearray | memoryview
+SPARE = 8  # bytes behind a packed chunk that the N-Bit kernels may touch
+
+
+class Chunk(NamedTuple):
+    """A packed chunk; bit k of ``mask`` tells that filter k was left out for it."""
+
+    mask: int
+    data: Bytes
+
 
 @dataclass(frozen=True)
-class Codec:
-    """A codec by its HDF5 filters: what ``create_dataset`` is told, and the same done by hand."""
+class Packing:
+    """The filters of one column: what its dataset is created with, and the same done by hand.
 
-    name: str
-    deflates: bool
+    Parameters
+    ----------
+    bits : int
+        Bits a value in the N-Bit filter; 0 for none of it.
+    deflates : {"no", "all", "padded"}
+        Which chunks: of bits that hardly deflate, only those that are filled up with zeros.
+    """
 
-    def filters(self, dtype: np.dtype[Any]) -> dict[str, Any]:
-        """Return the keyword arguments of ``create_dataset`` that match :meth:`pack`."""
-        if not self.deflates:
-            return {}
-        return {"compression": "gzip", "compression_opts": 1, "shuffle": dtype.itemsize > 1}
+    bits: int = 0
+    shuffles: bool = False
+    deflates: Literal["no", "all", "padded"] = "no"
 
-    def pack(self, chunk: Array) -> bytes:
-        """Pack one C-contiguous chunk."""
-        if not self.deflates:
-            return chunk.tobytes()
-        size = chunk.dtype.itemsize
-        if size > 1:  # HDF5's shuffle filter: all first bytes, then all second bytes, ...
-            chunk = np.ascontiguousarray(chunk.reshape(-1).view(np.uint8).reshape(-1, size).T)
-        return _pack(chunk, 1)
+    def create(
+        self, file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]
+    ) -> h5py.Dataset:
+        """Create a dataset whose filters undo :meth:`pack`."""
+        kind = h5py.h5t.py_create(dtype, logical=True).copy()
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk(chunks)
+        properties.set_obj_track_times(False)  # the same cache has the same bytes whenever it is made
+        if self.bits:
+            kind.set_precision(self.bits)
+            properties.set_filter(h5z.FILTER_NBIT, 0, ())
+        if self.shuffles:
+            properties.set_shuffle()
+        if self.deflates != "no":
+            properties.set_deflate(1)
+        space = h5py.h5s.create_simple(shape)
+        return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), kind, space, dcpl=properties))
 
-    def inflate(self, packed: bytes, size: int) -> bytes | bytearray:
-        """Undo deflate alone; ``size`` bytes come out, still shuffled."""
-        if self.deflates:
+    @classmethod
+    def of(cls, dataset: h5py.Dataset) -> Packing | None:
+        """Return a dataset's packing, or None where its filters are not ours: then HDF5's own road is the one."""
+        properties, precision = dataset.id.get_create_plist(), 0
+        filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+        if h5z.FILTER_NBIT in filters:
+            precision = dataset.id.get_type().get_precision()
+        deflates: Literal["all", "no"] = "all" if h5z.FILTER_DEFLATE in filters else "no"
+        packing = cls(precision, h5z.FILTER_SHUFFLE in filters, deflates)
+        return packing if filters == packing._filters and dataset.dtype.isnative else None
+
+    @property
+    def _filters(self) -> list[int]:
+        wanted = {
+            h5z.FILTER_NBIT: self.bits > 0,
+            h5z.FILTER_SHUFFLE: self.shuffles,
+            h5z.FILTER_DEFLATE: self.deflates != "no",
+        }
+        return [number for number, wants in wanted.items() if wants]
+
+    def pack(self, rows: Array, chunk: int) -> Chunk:
+        """Pack up to ``chunk`` rows, which zeros fill up."""
+        full = len(rows) == chunk
+        if not full:
+            padded = np.zeros((chunk, *rows.shape[1:]), rows.dtype)
+            padded[: len(rows)] = rows
+            rows = padded
+        rows = np.ascontiguousarray(rows)
+        size = rows.dtype.itemsize
+        raw = rows.reshape(-1).view(np.uint8)
+        if self.bits:
+            raw = _to_bits(rows, self.bits)
+        elif self.shuffles and size > 1:  # all first bytes, then all second bytes, ...
+            raw = np.ascontiguousarray(raw.reshape(-1, size).T)
+        return self.deflate(raw, full=full)
+
+    def deflate(self, raw: Array, *, full: bool) -> Chunk:
+        """Do the last step of :meth:`pack` alone: deflate bytes that are shuffled or in bits."""
+        if self.deflates == "all" or (self.deflates == "padded" and not full):
+            return Chunk(0, _pack(raw, 1))
+        return Chunk(self._skip, raw.tobytes())
+
+    def inflate(self, chunk: Chunk, size: int) -> Bytes:
+        """Undo deflate alone; ``size`` bytes come out, still shuffled or in bits."""
+        data = chunk.data
+        if chunk.mask == 0 and self.deflates != "no":
             try:
-                packed = _unpack(packed, size)  # type: ignore[assignment]
+                data = _unpack(data, size)  # type: ignore[arg-type]
             except _UNPACK_ERRORS as error:
                 raise IntegrityError(f"a chunk does not unpack: {error}") from error
-        if len(packed) != size:
-            raise IntegrityError(f"a chunk holds {len(packed)} bytes, expected {size}")
-        return packed
+        if len(data) != size:
+            raise IntegrityError(f"a chunk holds {len(data)} bytes, expected {size}")
+        return data
 
-    def unpack(self, packed: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-        """Unpack one chunk; the array may be read-only."""
-        raw = self.inflate(packed, dtype.itemsize * int(np.prod(shape)))
-        if self.deflates and dtype.itemsize > 1:
-            return np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.copy().view(dtype).reshape(shape)
-        return np.frombuffer(raw, dtype).reshape(shape)
+    @property
+    def _skip(self) -> int:
+        """The mask of a chunk for which deflate, the last filter, was left out."""
+        return 0 if self.deflates == "no" else 1 << (len(self._filters) - 1)
+
+    def undoes(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk is one that :meth:`pack` makes, or HDF5 with all its filters."""
+        return chunk.mask in (0, self._skip)
+
+    def unpack(self, chunk: Chunk, out: Array, rows: int) -> None:
+        """Unpack the first ``len(out)`` rows of a chunk of ``rows`` rows."""
+        values = rows * int(np.prod(out.shape[1:], dtype=np.int64))
+        size = out.dtype.itemsize
+        if self.bits:
+            _from_bits(self.inflate(chunk, values * self.bits // 8 + 1), self.bits, out)
+            return
+        raw = np.frombuffer(self.inflate(chunk, values * size), np.uint8)
+        if self.shuffles and size > 1:
+            raw = raw.reshape(size, -1).T.copy()
+        out[...] = raw.reshape(-1).view(out.dtype)[: out.size].reshape(out.shape)
 
 
-CODECS = {"deflate": Codec("deflate", True), "none": Codec("none", False)}
-DEFAULT = "deflate"
+def _to_bits(values: Array, bits: int) -> Array:
+    """Return what HDF5's N-Bit filter makes of whole numbers, the byte that it always adds included."""
+    from dvsprep.cache import _kernels  # not at the top: who only looks into a cache need not wait for Numba
+
+    size = values.size * bits // 8
+    if values.size % 8:
+        values = np.concatenate([values, np.zeros(8 - values.size % 8, values.dtype)])
+    out = np.zeros(values.size * bits // 8 + SPARE, np.uint8)
+    (_kernels.pack_bits if values.itemsize == 1 else _kernels.pack_wide)(values, bits, out)
+    out[values.size * bits // 8 :] = 0
+    return out[: size + 1]
 
 
-def get(name: str) -> Codec:
-    """Return a codec by name."""
-    try:
-        return CODECS[name]
-    except KeyError:
-        raise UsageError(f"no codec is named {name!r}, expected one of {', '.join(CODECS)}") from None
+def _from_bits(data: Bytes, bits: int, out: Array) -> None:
+    from dvsprep.cache import _kernels
+
+    packed = np.empty(len(data) + SPARE, np.uint8)
+    packed[: len(data)] = np.frombuffer(data, np.uint8)
+    packed[len(data) :] = 0
+    (_kernels.unpack_bits if out.itemsize == 1 else _kernels.unpack_wide)(packed, bits, out)
+
+
+CODECS = ("packed", "deflate", "none")
+DEFAULT = "packed"
+
+
+def check(name: str) -> str:
+    """Return a codec's name if there is one of that name."""
+    if name not in CODECS:
+        raise UsageError(f"no codec is named {name!r}, expected one of {', '.join(CODECS)}")
+    return name
+
+
+def packing(codec: str, dtype: np.dtype[Any], values: int | None = None) -> Packing:
+    """Return how a codec packs a column.
+
+    ``none`` packs nothing and ``deflate`` everything; ``packed`` keeps coordinates, which hardly deflate, in as few
+    bits as they need, and deflates the rest. docs/cache.md tells why.
+
+    Parameters
+    ----------
+    values : int, optional
+        How many values a coordinate can have, 0 to values - 1.
+    """
+    if codec == "none":
+        return Packing()
+    if codec == "packed" and values is not None:
+        bits = max(1, (values - 1).bit_length())
+        return Packing(bits if bits < 8 * dtype.itemsize else 0, deflates="padded")
+    return Packing(shuffles=dtype.itemsize > 1, deflates="all")

@@ -14,7 +14,7 @@ the file: kind, schema, key, dataset, split, sensor [H, W], spec, identity and p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,7 +58,7 @@ class Block:
     row_shape: tuple[int, ...]
     rows: int
     chunk: int
-    packed: list[bytes]
+    packed: list[codecs.Chunk]
 
 
 @dataclass
@@ -79,35 +79,40 @@ class Packed:
         value = 0
         for block in self.blocks.values():
             for chunk in block.packed:
-                value = codecs.crc32(chunk, value)
+                value = codecs.crc32(chunk.data, value)
         return value
 
 
-def pack_rows(array: Array, chunk: int, codec: codecs.Codec) -> Block:
-    """Pack an array in chunks along its first axis; the last chunk is padded with zeros."""
-    packed = []
-    for start in range(0, len(array), chunk):
-        part = array[start : start + chunk]
-        if len(part) < chunk:
-            padded = np.zeros((chunk, *array.shape[1:]), array.dtype)
-            padded[: len(part)] = part
-            part = padded
-        packed.append(codec.pack(np.ascontiguousarray(part)))
+def packing_of(codec: str, column: str, dtype: np.dtype[Any], sensor: tuple[int, int]) -> codecs.Packing:
+    """Return how a codec packs a column: of x, y and p it is known how many values they can have."""
+    values = {"x": sensor[1], "y": sensor[0], "p": 2}
+    return codecs.packing(codec, dtype, values.get(column))
+
+
+def pack_rows(array: Array, chunk: int, packing: codecs.Packing) -> Block:
+    """Pack an array in chunks along its first axis; the last chunk is filled up with zeros."""
+    packed = [packing.pack(array[start : start + chunk], chunk) for start in range(0, len(array), chunk)]
     return Block(array.dtype.str, array.shape[1:], len(array), chunk, packed)
 
 
-def unpack_rows(block: Block, codec: codecs.Codec) -> Array:
+def unpack_rows(block: Block, packing: codecs.Packing) -> Array:
     """Undo :func:`pack_rows`."""
-    dtype = np.dtype(block.dtype)
-    out = np.empty((len(block.packed) * block.chunk, *block.row_shape), dtype)
-    for i, chunk in enumerate(block.packed):
-        out[i * block.chunk : (i + 1) * block.chunk] = codec.unpack(chunk, dtype, (block.chunk, *block.row_shape))
-    return out[: block.rows]
+    out = np.empty((block.rows, *block.row_shape), block.dtype)
+    for at, chunk in zip(range(0, block.rows, block.chunk), block.packed, strict=True):
+        packing.unpack(chunk, out[at : at + block.chunk], block.chunk)
+    return out
 
 
-def repack(block: Block, dtype: np.dtype[Any], codec: codecs.Codec, *, by_frame: bool = False) -> Block:
-    """Pack a block anew in a wider type, or frame by frame where samples turned out to differ in T."""
-    array = unpack_rows(block, codec).astype(dtype, copy=False)
+def repack(block: Block, dtype: np.dtype[Any], packing: codecs.Packing, *, by_frame: bool = False) -> Block:
+    """Pack a block anew in a wider type, or frame by frame where samples turned out to differ in T.
+
+    Parameters
+    ----------
+    packing : Packing
+        Of the wider type; that of the block differs from it in shuffling alone.
+    """
+    before = replace(packing, shuffles=packing.shuffles and np.dtype(block.dtype).itemsize > 1)
+    array = unpack_rows(block, before).astype(dtype, copy=False)
     if by_frame:
         array = array.reshape(-1, *array.shape[2:])
-    return pack_rows(array, 1 if by_frame else block.chunk, codec)
+    return pack_rows(array, 1 if by_frame else block.chunk, packing)

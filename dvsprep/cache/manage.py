@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from dvsprep.cache import codec as codecs
-from dvsprep.cache.layout import Block, Header, Packed
+from dvsprep.cache.layout import Header, Packed, pack_rows, packing_of
 from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
+from dvsprep.cache.spool import FACTS
 from dvsprep.cache.write import write_cache
 from dvsprep.errors import IntegrityError
 from dvsprep.types import Array
@@ -80,11 +81,18 @@ def describe_sample(cache: Cache, i: int) -> dict[str, Any]:
 def packed_samples(cache: Cache, indices: Sequence[int]) -> Iterator[Packed]:
     """Yield samples as they are stored, numbered from 0."""
     for index, i in enumerate(indices):
-        blocks: dict[str, Block] = {}
-        for name in cache.columns:
-            blocks[name] = cache.block(name, cache.index(i))
-        facts = {name: int(cache.small(name)[i]) for name in ("n_events", "t_start", "t_end")}
+        blocks = {name: cache.block(name, cache.index(i)) for name in cache.columns}
+        facts = {name: int(cache.small(name)[i]) for name in FACTS}
         yield Packed(index, facts, blocks)
+
+
+def _repacked(cache: Cache, samples: Iterator[Packed], indices: Sequence[int]) -> Iterator[Packed]:
+    """Yield samples of a cache whose codec this version does not write, packed in its own."""
+    for sample, i in zip(samples, indices, strict=True):
+        for name, block in sample.blocks.items():
+            packing = packing_of(codecs.DEFAULT, name, np.dtype(block.dtype), cache.sensor)
+            sample.blocks[name] = pack_rows(cache.rows(name, *cache.run(i)), block.chunk, packing)
+        yield sample
 
 
 def damaged(cache: Cache, progress: Callable[[int], None] = lambda _: None) -> list[str]:
@@ -108,6 +116,7 @@ def copy_samples(
 ) -> Path:
     """Write some samples of a cache to a cache of their own."""
     indices = [cache.index(i) for i in indices]
+    known = cache.codec in codecs.CODECS
     ids = [str(cache.ids[i]) for i in indices]
     header = Header(
         kind="events" if cache.kind == "events" else "frames",
@@ -121,6 +130,7 @@ def copy_samples(
         spec=cache.spec.to_dict() if isinstance(cache, FrameCache) else {},
         provenance=cache.provenance | {"part_of": cache.key},
         channels=cache.channels,
-        codec=cache.codec if cache.codec in codecs.CODECS else codecs.DEFAULT,
+        codec=cache.codec if known else codecs.DEFAULT,
     )
-    return write_cache(target, header, packed_samples(cache, indices), replace=replace)
+    samples = packed_samples(cache, indices)
+    return write_cache(target, header, samples if known else _repacked(cache, samples, indices), replace=replace)

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep.cache import codec as codecs
+from dvsprep.cache.codec import Chunk, Packing
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import integrate, integrator, needs_times, warm_up, widen
@@ -66,12 +66,16 @@ class Column(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A chunked dataset, open, with what is asked of it for every chunk."""
+    """A chunked dataset, open, with what is asked of it for every chunk: h5py makes all of it anew each time.
+
+    ``packing`` is None where the filters are not ours; then HDF5's own road is the one.
+    """
 
     dataset: h5py.Dataset
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
+    packing: Packing | None
 
 
 class Cache:
@@ -175,49 +179,54 @@ class Cache:
 
     def block(self, column: str, i: int) -> Block:
         """Return sample i's part of a column as it is stored."""
-        start, count = self.run(i)
+        start, rows = self.run(i)
         with sound(self.path, f"{column} of sample {i}"):
-            dataset = self._file[column]
-            chunk = dataset.chunks[0] if dataset.chunks else 1
-            zeros = (0,) * (dataset.ndim - 1)
-            starts = range(start, start + count, chunk) if dataset.size else ()
-            packed = [dataset.id.read_direct_chunk((at, *zeros))[1] for at in starts]
-        return Block(dataset.dtype.str, dataset.shape[1:], count, chunk, packed)
+            stored = self._stored_column(column)
+            chunk = stored.chunks[0] if stored.chunks else 1
+            packed = [] if 0 in stored.shape else [c for _, c in self._chunks(stored, start, rows)]
+        return Block(stored.dtype.str, stored.shape[1:], rows, chunk, packed)
 
     def rows(self, column: str, start: int, count: int) -> Array:
         """Return ``count`` rows of a column from ``start`` on, which begins a chunk."""
         with sound(self.path, f"{column}, row {start}"):
-            return self._rows(column, start, count)
-
-    def _rows(self, column: str, start: int, count: int) -> Array:
-        stored = self._stored_column(column)
-        out = np.empty((count, *stored.shape[1:]), stored.dtype)
-        for at, size, packed in self._stored(stored, start, count):
-            if packed is None:
-                out[at : at + size] = stored.dataset[start + at : start + at + size]
-            else:
-                out[at : at + size] = codecs.get(self.codec).unpack(packed, stored.dtype, stored.chunks)[:size]
+            stored = self._stored_column(column)
+            out = np.empty((count, *stored.shape[1:]), stored.dtype)
+            self._read(stored, start, out)
         return out
 
+    def _read(self, stored: Stored, start: int, out: Array) -> None:
+        if out.size == 0:
+            return
+        if stored.packing is None:
+            out[...] = stored.dataset[start : start + len(out)]
+            return
+        for at, chunk in self._chunks(stored, start, len(out)):
+            part = out[at : at + stored.chunks[0]]
+            if stored.packing.undoes(chunk):
+                stored.packing.unpack(chunk, part, stored.chunks[0])
+            else:
+                part[...] = stored.dataset[start + at : start + at + len(part)]
+
     def _stored_column(self, name: str) -> Stored:
-        """Return a column and its facts, asked for once a process: h5py makes them anew each time."""
         known = self._stored_columns.setdefault(os.getpid(), {})
         if name not in known:
             dataset = self._file[name]
-            known[name] = Stored(dataset, dataset.shape, dataset.dtype, dataset.chunks or ())
+            known[name] = Stored(
+                dataset,
+                dataset.shape,
+                dataset.dtype,
+                dataset.chunks or (),
+                Packing.of(dataset) if dataset.chunks else None,
+            )
         return known[name]
 
-    def _stored(self, stored: Stored, start: int, count: int) -> Iterator[tuple[int, int, bytes | None]]:
-        """Yield (rows before, rows, packed bytes) of the chunks that hold ``count`` rows from ``start`` on.
-
-        The bytes are None where filters were skipped for a chunk or are not ours: then HDF5's own road is the one.
-        """
-        if count == 0 or 0 in stored.shape:
-            return
-        chunk, zeros, ours = stored.chunks[0], (0,) * (len(stored.shape) - 1), self.codec in codecs.CODECS
-        for at in range(0, count, chunk):
-            mask, packed = stored.dataset.id.read_direct_chunk((start + at, *zeros)) if ours else (1, None)
-            yield at, min(chunk, count - at), None if mask else packed
+    @staticmethod
+    def _chunks(stored: Stored, start: int, count: int) -> Iterator[tuple[int, Chunk]]:
+        """Yield the rows before it and each chunk of ``count`` rows from ``start`` on."""
+        zeros = (0,) * (len(stored.shape) - 1)
+        read = stored.dataset.id.read_direct_chunk
+        for at in range(0, count, stored.chunks[0]):
+            yield at, Chunk(*read((start + at, *zeros)))
 
 
 class FrameCache(Cache):
@@ -272,15 +281,23 @@ class EventCache(Cache):
         out, now = np.empty(n, np.int64), self.small("t_start")[i]
         with sound(self.path, f"dt of sample {i}"):
             stored = self._stored_column("dt")
-            size = stored.dtype.itemsize
-            for at, count, packed in self._stored(stored, start, n):
-                if packed is not None and codecs.get(self.codec).deflates:
-                    planes = np.frombuffer(codecs.get(self.codec).inflate(packed, size * stored.chunks[0]), np.uint8)
+            packing, size = stored.packing, stored.dtype.itemsize
+            if packing is None or not packing.shuffles:
+                steps = np.empty(n, stored.dtype)
+                self._read(stored, start, steps)
+                np.cumsum(steps, out=out)
+                out += now
+                return out
+            for at, chunk in self._chunks(stored, start, n):
+                part = out[at : at + stored.chunks[0]]
+                if packing.undoes(chunk):
+                    planes = np.frombuffer(packing.inflate(chunk, size * stored.chunks[0]), np.uint8)
                     planes.flags.writeable = False  # one type for the kernel, whatever the library returns
-                    now = _kernels.add_times(planes, size, now, out[at : at + count])
+                    now = _kernels.add_times(planes, size, now, part)
                 else:
-                    out[at : at + count] = now + np.cumsum(self._rows("dt", start + at, count), dtype=np.int64)
-                    now = out[at + count - 1]
+                    steps = stored.dataset[start + at : start + at + len(part)]
+                    part[...] = now + np.cumsum(steps, dtype=np.int64)
+                    now = part[-1]
         return out
 
     def frames(

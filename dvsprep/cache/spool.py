@@ -1,8 +1,8 @@
 """Packed samples on their way into a cache: an append-only file from which the build after a killed one goes on.
 
 HDF5 has no journal: a file that was being written when its process died cannot be trusted. So samples are appended
-here, each with its own checksum, and the HDF5 file is written in one go once all are there. A record cut short at the
-end is noticed and dropped.
+here, batch by batch, each batch with its own checksum, and the HDF5 file is written in one go once all are there. A
+batch cut short at the end is noticed and dropped.
 """
 
 from __future__ import annotations
@@ -10,39 +10,60 @@ from __future__ import annotations
 import json
 import os
 import struct
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dvsprep.cache.codec import crc32
-from dvsprep.cache.layout import Block, Packed
+import numpy as np
 
-_FRAME = struct.Struct("<4sIIQI")  # magic, index, bytes of the JSON head, bytes of the chunks, crc32 of all else
+from dvsprep.cache.codec import Chunk, crc32
+from dvsprep.cache.layout import Block, Packed
+from dvsprep.types import Array
+
+_FRAME = struct.Struct("<4sIQI")  # magic, bytes of the JSON head, bytes of the chunks, crc32 of all else
 _MAGIC = b"DVSr"
+FACTS = ("n_events", "t_start", "t_end")
 
 
 class Spool:
-    """A file of packed samples.
+    """A file of packed samples; in memory stay a few numbers a sample.
 
     Parameters
     ----------
     path : Path
     tag : str
         What the samples depend on besides the cache's key (the codec); a spool of another tag is begun anew.
+    samples : int
+        How many there will be.
+
+    Attributes
+    ----------
+    done : bool[samples]
+        Which are there.
+    facts : dict of int64[samples]
+        n_events, t_start and t_end of those.
+    columns : dict of Extent
+        What the samples' blocks are like, by column.
+    mended : dict
+        What had to be put right in recordings, counted by name.
     """
 
-    def __init__(self, path: Path, tag: str) -> None:
+    def __init__(self, path: Path, tag: str, samples: int) -> None:
         self.path = path
-        self.positions: dict[int, int] = {}
-        self.heads: dict[int, dict[str, Any]] = {}
-        self._tag = b"dvsprep spool 1 " + tag.encode() + b"\n"
+        self.done = np.zeros(samples, bool)
+        self.facts = {name: np.zeros(samples, np.int64) for name in FACTS}
+        self.columns: dict[str, Extent] = {}
+        self.mended: dict[str, int] = {}
+        self._batch = np.zeros(samples, np.int64)  # where the batch of each sample begins
+        self._latest: tuple[int, dict[int, Packed]] = (-1, {})
+        self._tag = b"dvsprep spool 2 " + tag.encode() + b"\n"
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         end = self._recover()
         self._file.truncate(end)
         self._file.seek(end)
 
     def _recover(self) -> int:
-        """Find the whole records; return where they end."""
+        """Find the whole batches; return where they end."""
         if self._file.readline() != self._tag:
             self._file.seek(0)
             self._file.truncate(0)
@@ -50,51 +71,76 @@ class Spool:
             return len(self._tag)
         end, size_now = len(self._tag), os.fstat(self._file.fileno()).st_size
         while len(frame := self._file.read(_FRAME.size)) == _FRAME.size:
-            magic, index, head_size, size, checksum = _FRAME.unpack(frame)
+            magic, head_size, size, checksum = _FRAME.unpack(frame)
             if magic != _MAGIC or end + _FRAME.size + head_size + size > size_now:
                 break  # cut short, or what a file system leaves of blocks that never reached the disk
             body = self._file.read(head_size + size)
             if crc32(body, crc32(frame[:-4])) != checksum:
                 break
-            self._remember(index, end, json.loads(body[:head_size]))
+            self._remember(end, json.loads(body[:head_size]))
             end += _FRAME.size + len(body)
         return end
 
-    def _remember(self, index: int, at: int, head: dict[str, Any]) -> None:
-        self.positions[index] = at
-        self.heads[index] = head
+    def _remember(self, at: int, head: dict[str, Any]) -> None:
+        indices = head["indices"]
+        self.done[indices] = True
+        self._batch[indices] = at
+        for name, values in self.facts.items():
+            values[indices] = head["facts"][name]
+        for name, blocks in head["columns"].items():
+            self.columns.setdefault(name, Extent(len(self.done))).add(indices, blocks)
+        for what, count in head["mended"].items():
+            self.mended[what] = self.mended.get(what, 0) + count
 
-    def append(self, sample: Packed) -> None:
-        """Append one sample."""
-        blocks = {}
-        for name, block in sample.blocks.items():
-            blocks[name] = asdict(block) | {"packed": [len(chunk) for chunk in block.packed]}
-        facts = sample.facts | {"crc32": sample.crc32}
-        head = {"facts": facts, "blocks": blocks, "mended": sample.mended}
+    def append(self, samples: Sequence[Packed]) -> None:
+        """Append a batch of samples."""
+        if not samples:
+            return
+        mended: dict[str, int] = {}
+        for sample in samples:
+            for what, count in sample.mended.items():
+                mended[what] = mended.get(what, 0) + count
+        head = {
+            "indices": [sample.index for sample in samples],
+            "facts": {name: [sample.facts.get(name, 0) for sample in samples] for name in FACTS},
+            "columns": {name: [_facts(sample.blocks[name]) for sample in samples] for name in samples[0].blocks},
+            "mended": mended,
+        }
         head_bytes = json.dumps(head, separators=(",", ":")).encode()
-        chunks = b"".join(chunk for block in sample.blocks.values() for chunk in block.packed)
-        frame = _FRAME.pack(_MAGIC, sample.index, len(head_bytes), len(chunks), 0)[:-4]
-        checksum = crc32(chunks, crc32(head_bytes, crc32(frame)))
+        chunks = [chunk.data for sample in samples for block in sample.blocks.values() for chunk in block.packed]
+        frame = _FRAME.pack(_MAGIC, len(head_bytes), sum(map(len, chunks)), 0)[:-4]
+        checksum = crc32(head_bytes, crc32(frame))
+        for chunk in chunks:
+            checksum = crc32(chunk, checksum)
         at = self._file.tell()
-        self._file.write(frame + checksum.to_bytes(4, "little"))
-        self._file.write(head_bytes)
-        self._file.write(chunks)
-        self._remember(sample.index, at, head)
+        self._file.write(frame + checksum.to_bytes(4, "little") + head_bytes)
+        for chunk in chunks:
+            self._file.write(chunk)
+        self._remember(at, head)
 
     def read(self, index: int) -> Packed:
-        """Return one sample."""
+        """Return one sample; asked for in the order they came, each batch is read once."""
+        at = int(self._batch[index])
+        if self._latest[0] != at:
+            self._latest = at, {sample.index: sample for sample in self._read_batch(at)}
+        return self._latest[1][index]
+
+    def _read_batch(self, at: int) -> Iterator[Packed]:
         self._file.flush()
-        self._file.seek(self.positions[index])
-        _, _, head_size, size, _ = _FRAME.unpack(self._file.read(_FRAME.size))
-        self._file.seek(head_size, os.SEEK_CUR)
-        data, at, blocks = self._file.read(size), 0, {}
-        for name, block in self.heads[index]["blocks"].items():
-            packed = []
-            for length in block["packed"]:
-                packed.append(data[at : at + length])
-                at += length
-            blocks[name] = Block(block["dtype"], tuple(block["row_shape"]), block["rows"], block["chunk"], packed)
-        return Packed(index, dict(self.heads[index]["facts"]), blocks)
+        self._file.seek(at)
+        _, head_size, size, _ = _FRAME.unpack(self._file.read(_FRAME.size))
+        head = json.loads(self._file.read(head_size))
+        data, position = memoryview(self._file.read(size)), 0
+        for k, index in enumerate(head["indices"]):
+            blocks = {}
+            for name, column in head["columns"].items():
+                dtype, row_shape, rows, chunk, sizes, masks = column[k]
+                packed = []
+                for length, mask in zip(sizes, masks, strict=True):
+                    packed.append(Chunk(mask, data[position : position + length]))
+                    position += length
+                blocks[name] = Block(dtype, tuple(row_shape), rows, chunk, packed)
+            yield Packed(index, {name: head["facts"][name][k] for name in FACTS}, blocks)
 
     def close(self) -> None:
         """Close the file; the samples stay."""
@@ -104,3 +150,28 @@ class Spool:
         """Close and remove the file."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def _facts(block: Block) -> list[Any]:
+    sizes, masks = [len(chunk.data) for chunk in block.packed], [chunk.mask for chunk in block.packed]
+    return [block.dtype, block.row_shape, block.rows, block.chunk, sizes, masks]
+
+
+class Extent:
+    """What the blocks of a column are like: their types and shapes, and the rows of each sample."""
+
+    def __init__(self, samples: int) -> None:
+        self.dtypes: set[str] = set()
+        self.row_shapes: set[tuple[int, ...]] = set()
+        self.chunk = 1
+        self.rows: Array = np.zeros(samples, np.int64)
+        self.lengths: Array = np.zeros(samples, np.int64)  # of the first axis of a row: T, where a row is a sample
+
+    def add(self, indices: Sequence[int], blocks: Sequence[Sequence[Any]]) -> None:
+        """Take in a batch of blocks, as :func:`_facts` tells them."""
+        for index, (dtype, row_shape, rows, chunk, *_) in zip(indices, blocks, strict=True):
+            self.dtypes.add(dtype)
+            self.row_shapes.add(tuple(row_shape))
+            self.chunk = chunk
+            self.rows[index] = rows
+            self.lengths[index] = row_shape[0] if row_shape else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from filelock import FileLock, Timeout
 
 from dvsprep import disk
 from dvsprep.cache import codec as codecs
-from dvsprep.cache.layout import MAGIC, SCHEMA, Block, Header, Packed, repack
-from dvsprep.cache.spool import Spool
+from dvsprep.cache.layout import MAGIC, SCHEMA, Block, Header, Packed, packing_of, repack
+from dvsprep.cache.spool import Extent, Spool
 from dvsprep.parallel import refuse_in_reimport
-from dvsprep.types import canonical_json
+from dvsprep.types import Array, canonical_json
 from dvsprep.version import __version__
 
 POLARITY = {1: "one channel, in which polarity does not count", 2: "channel 0 counts OFF, channel 1 counts ON"}
-SCALARS = {"n_events": np.int64, "t_start": np.int64, "t_end": np.int64, "crc32": np.uint32}
 
 
 def spool_path(target: Path) -> Path:
@@ -57,7 +56,7 @@ def locked(target: Path, say: Callable[[str], None]) -> Iterator[bool]:
 def build(
     target: Path,
     header: Header,
-    produce: Callable[[set[int]], Iterable[list[Packed]]],
+    produce: Callable[[Array], Iterable[Sequence[Packed]]],
     say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Make the cache ``target`` unless it is there.
@@ -65,24 +64,24 @@ def build(
     Parameters
     ----------
     produce : callable
-        Takes the indices that an earlier, unfinished build left, yields lists of the other samples.
+        Takes ``done : bool[N]``, the samples that an earlier, unfinished build left; yields the others, in batches.
     """
     refuse_in_reimport()
+    codecs.check(header.codec)
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target, say) as held:
         if target.exists():
             return target
         path = spool_path(target) if held else spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}")
-        spool = Spool(path, _tag(header))
+        spool = Spool(path, _tag(header), len(header.ids))
         try:
             if held:
                 for stale in target.parent.glob(f".{target.name}.tmp-*"):
                     stale.unlink(missing_ok=True)  # of a killed build: nobody else may be writing one
-            if spool.positions:
-                say(f"going on with {len(spool.positions)} of {len(header.ids)} samples of an unfinished build")
-            for samples in produce(set(spool.positions)):
-                for sample in samples:
-                    spool.append(sample)
+            if spool.done.any():
+                say(f"going on with {spool.done.sum()} of {len(header.ids)} samples of an unfinished build")
+            for samples in produce(spool.done.copy()):
+                spool.append(samples)
             publish(target, header, spool)
         except BaseException:
             spool.close() if held else spool.discard()
@@ -98,10 +97,10 @@ def _tag(header: Header) -> str:
 def write_cache(target: Path, header: Header, samples: Iterable[Packed], *, replace: bool = False) -> Path:
     """Write a cache in one go; ``replace`` lets it take the place of another file."""
     disk.make_folder(target.parent)
-    spool = Spool(spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}"), _tag(header))
+    spool = Spool(spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}"), _tag(header), len(header.ids))
     try:
         for sample in samples:
-            spool.append(sample)
+            spool.append([sample])
         publish(target, header, spool, replace=replace)
     finally:
         spool.discard()
@@ -123,33 +122,33 @@ def publish(target: Path, header: Header, spool: Spool, *, replace: bool = True)
 
 def _write(file: h5py.File, header: Header, spool: Spool) -> None:
     n = len(header.ids)
-    missing = [i for i in range(n) if i not in spool.positions]
-    if missing:
-        raise AssertionError(f"{len(missing)} samples were never built, the first is {header.ids[missing[0]]}")
-    mended: dict[str, int] = {}
-    for head in spool.heads.values():
-        for what, count in head["mended"].items():
-            mended[what] = mended.get(what, 0) + count
-    provenance = header.provenance | ({"mended": mended} if mended else {})
-    _write_head(file, header, provenance)
+    if not spool.done.all():
+        first = header.ids[int(np.argmin(spool.done))]
+        raise AssertionError(f"{n - spool.done.sum()} samples were never built, the first is {first}")
+    _write_head(file, header, header.provenance | ({"mended": spool.mended} if spool.mended else {}))
     file["labels"] = np.asarray(header.labels, np.int64)
-    file["ids"] = np.array(
-        [i.encode() for i in header.ids], dtype=f"S{max((len(i.encode()) for i in header.ids), default=1)}"
-    )
-    for name, dtype in SCALARS.items():
-        file[name] = np.array([spool.heads[i]["facts"].get(name, 0) for i in range(n)], dtype)
-    columns = [Column(name, n, spool, header) for name in (spool.heads[0]["blocks"] if n else ())]
-    for column in columns:
+    file["ids"] = as_bytes(header.ids)
+    for name, values in spool.facts.items():
+        file[name] = values
+    columns = {name: Column(name, extent, header) for name, extent in spool.columns.items()}
+    for column in columns.values():
         column.create(file)
-    changed = np.asarray(file["crc32"])
+    checksums = np.zeros(n, np.uint32)
     for i in range(n):
         sample = spool.read(i)
-        for column in columns:
-            sample.blocks[column.name] = column.write(i, sample.blocks[column.name])
-        changed[i] = sample.crc32
-    file["crc32"][...] = changed
-    if columns and columns[0].offsets is not None:
-        file["offsets"], file["rows"] = columns[0].offsets[:-1], columns[0].rows
+        for name, column in columns.items():
+            sample.blocks[name] = column.write(i, sample.blocks[name])
+        checksums[i] = sample.crc32
+    file["crc32"] = checksums
+    first_column = next(iter(columns.values()), None)
+    if first_column is not None and first_column.offsets is not None:
+        file["offsets"], file["rows"] = first_column.offsets[:-1], first_column.rows
+
+
+def as_bytes(texts: Sequence[str]) -> Array:
+    """Return texts as HDF5's fixed-length UTF-8 strings."""
+    encoded = [text.encode() for text in texts]
+    return np.array(encoded, dtype=f"S{max(map(len, encoded), default=1)}")
 
 
 def _write_head(file: h5py.File, header: Header, provenance: dict[str, Any]) -> None:
@@ -173,35 +172,29 @@ def _write_head(file: h5py.File, header: Header, provenance: dict[str, Any]) -> 
     }
     for name, value in attributes.items():
         file.attrs[name] = value
-    width = max((len(c.encode()) for c in header.classes), default=1)
-    file["classes"] = np.array([c.encode() for c in header.classes], dtype=f"S{width}")
+    file["classes"] = as_bytes(header.classes)
 
 
 class Column:
     """One chunked dataset, and what has to be done to samples that do not fit the others' type or shape."""
 
-    def __init__(self, name: str, n: int, spool: Spool, header: Header) -> None:
-        heads = [spool.heads[i]["blocks"][name] for i in range(n)]
+    def __init__(self, name: str, extent: Extent, header: Header) -> None:
         self.name = name
-        self.codec = codecs.get(header.codec)
-        self.dtype = np.result_type(*{head["dtype"] for head in heads})
-        self.chunk = heads[0]["chunk"]
-        rows = np.array([head["rows"] for head in heads], np.int64)
-        shapes = {tuple(head["row_shape"]) for head in heads}
+        self.dtype = np.result_type(*extent.dtypes)
+        self.chunk = extent.chunk
+        self.packing = packing_of(header.codec, name, self.dtype, header.sensor)
+        shapes, self.rows = extent.row_shapes, extent.rows
         # A row of four axes is a sample [T, C, H, W]; of three a frame, even where every sample has just one.
         whole_samples = all(len(shape) == 4 for shape in shapes)
         # Only a plugin's frames can differ in T after the fact: then a row is a frame, not a sample.
         self.by_frame = whole_samples and len(shapes) > 1
         if self.by_frame:
-            rows = np.array([head["row_shape"][0] for head in heads], np.int64)
-            shapes = {shape[1:] for shape in shapes}
+            self.rows, shapes = extent.lengths, {shape[1:] for shape in shapes}
         if len(shapes) > 1:
             raise AssertionError(f"column {name}: rows of shapes {sorted(shapes)}")
-        self.row_shape = shapes.pop()
-        starts = np.concatenate([[0], np.cumsum(-(-rows // self.chunk) * self.chunk)])
-        self.starts = starts
-        self.rows = rows
-        self.offsets = None if whole_samples and not self.by_frame else starts
+        (self.row_shape,) = shapes
+        self.starts = np.concatenate([[0], np.cumsum(-(-self.rows // self.chunk) * self.chunk)])
+        self.offsets = None if whole_samples and not self.by_frame else self.starts
 
     def create(self, file: h5py.File) -> None:
         """Create the dataset at its final size."""
@@ -210,17 +203,15 @@ class Column:
         if 0 in chunks or shape[0] == 0:  # no frame or event in any sample: nothing to write
             file.create_dataset(self.name, shape, self.dtype)
             return
-        self.dataset = file.create_dataset(
-            self.name, shape, self.dtype, chunks=chunks, fillvalue=0, **self.codec.filters(self.dtype)
-        )
+        self.dataset = self.packing.create(file, self.name, shape, self.dtype, chunks)
 
     def write(self, i: int, block: Block) -> Block:
         """Write sample i's chunks as they are; return the block that was written."""
         if 0 in self.row_shape:
             return Block(self.dtype.str, self.row_shape, block.rows, self.chunk, [])
         if self.by_frame or np.dtype(block.dtype) != self.dtype:
-            block = repack(block, self.dtype, self.codec, by_frame=self.by_frame)
+            block = repack(block, self.dtype, self.packing, by_frame=self.by_frame)
+        at, zeros = int(self.starts[i]), (0,) * len(self.row_shape)
         for k, chunk in enumerate(block.packed):
-            at = (int(self.starts[i]) + k * self.chunk, *(0,) * len(self.row_shape))
-            self.dataset.id.write_direct_chunk(at, chunk)
+            self.dataset.id.write_direct_chunk((at + k * self.chunk, *zeros), chunk.data, chunk.mask)
         return block

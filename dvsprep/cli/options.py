@@ -130,7 +130,7 @@ def worker_options(function: F) -> F:
     codec = click.option(
         "--codec",
         metavar="NAME",
-        help="How chunks are packed: deflate or none.  [default: as `dvsprep config` says, else deflate]",
+        help="How chunks are packed: packed, deflate or none.  [default: as `dvsprep config` says, else packed]",
     )
     return jobs_option(codec(function))
 

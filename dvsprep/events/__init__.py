@@ -6,11 +6,12 @@ Readers take a file's bytes and return columns t, x, y, p; kernels decode whole 
 from dvsprep.events.catalog import READERS, version
 from dvsprep.events.label_table import LabelRow, read_table, table_samples
 from dvsprep.events.labels import Instances, Row, Sample, read_csv, samples
-from dvsprep.events.reading import Decoded, Policy
-from dvsprep.events.split import Recording, cut, read, samples_of, warm_up
+from dvsprep.events.reading import Decoded, Policy, Span, columns, select
+from dvsprep.events.split import Cutter, Recording, cut, join, read, read_span, samples_of, spans_of, warm_up
 
 __all__ = [
     "READERS",
+    "Cutter",
     "Decoded",
     "Instances",
     "LabelRow",
@@ -18,12 +19,18 @@ __all__ = [
     "Recording",
     "Row",
     "Sample",
+    "Span",
+    "columns",
     "cut",
+    "join",
     "read",
     "read_csv",
+    "read_span",
     "read_table",
     "samples",
     "samples_of",
+    "select",
+    "spans_of",
     "table_samples",
     "version",
     "warm_up",

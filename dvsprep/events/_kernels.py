@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dvsprep.jit import kernel
+from dvsprep.jit import kernel, load64
 
 OK, OUTSIDE, TRUNCATED, BAD_PACKET = 0, 1, 2, 3
 POLARITY = 1  # AEDAT 3.1 event type
@@ -16,13 +16,14 @@ HEADER = 28  # bytes of an AEDAT 3.1 packet header
 
 
 @kernel
-def aedat31_count(body):
-    """Walk the packets of ``body : uint8[B]``.
+def aedat31_count(body, limit):
+    """Walk the packets of ``body : uint8[B]`` until at least ``limit`` bytes are behind.
 
-    Returns (slots of polarity events, OK | TRUNCATED | BAD_PACKET, byte of the packet header the status speaks of).
+    Returns (slots of polarity events, OK | TRUNCATED | BAD_PACKET, byte of the packet header the status speaks of; with
+    OK, where the last packet ends).
     """
     at, slots = np.int64(0), np.int64(0)
-    while at < body.size:
+    while at < body.size and at < limit:
         if at + HEADER > body.size:
             return slots, TRUNCATED, at
         kind = np.int64(body[at]) | np.int64(body[at + 1]) << 8
@@ -42,7 +43,8 @@ def aedat31_count(body):
 def aedat31_decode(body, H, W, drop, t, x, y, p):
     """Decode the polarity packets of ``body : uint8[B]``, walked by aedat31_count before; other packets are skipped.
 
-    Events whose valid bit is 0 are left out; so are those outside H x W if ``drop``.
+    Events whose valid bit is 0 are left out; so are those outside H x W if ``drop``. Nearly every packet has neither:
+    it is decoded without a branch, and again with care if it was not so.
     """
     at, k, seen, dropped = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while at < body.size:
@@ -50,24 +52,46 @@ def aedat31_decode(body, H, W, drop, t, x, y, p):
         end = at + HEADER + number * size
         if np.int64(body[at]) | np.int64(body[at + 1]) << 8 == POLARITY:
             base = _u32(body, at + 12) << 31
-            for i in range(at + HEADER, end, 8):
-                data = _u32(body, i)
-                if data & 1 == 0:
-                    continue
-                col, row = data >> 17, (data >> 2) & 0x7FFF
-                if col >= W or row >= H:
-                    if drop:
-                        dropped += 1
+            after = k + number
+            if _clean_packet(body, at + HEADER, base, H, W, t[k:after], x[k:after], y[k:after], p[k:after]):
+                k = after
+            else:
+                for i in range(at + HEADER, end, 8):
+                    word = np.int64(load64(body, i))
+                    if word & 1 == 0:
                         continue
-                    return k, OUTSIDE, seen + (i - at - HEADER) // 8
-                t[k] = base | _u32(body, i + 4)
-                x[k] = col
-                y[k] = row
-                p[k] = (data >> 1) & 1
-                k += 1
+                    col, row = (word >> 17) & 0x7FFF, (word >> 2) & 0x7FFF
+                    if col >= W or row >= H:
+                        if drop:
+                            dropped += 1
+                            continue
+                        return k, OUTSIDE, seen + (i - at - HEADER) // 8
+                    t[k] = base | ((word >> 32) & 0xFFFFFFFF)
+                    x[k] = col
+                    y[k] = row
+                    p[k] = (word >> 1) & 1
+                    k += 1
             seen += number
         at = end
     return k, OK, dropped
+
+
+@kernel
+def _clean_packet(body, at, base, H, W, t, x, y, p):
+    """Decode ``t.size`` events from byte ``at`` on; return whether all are valid and lie inside H x W."""
+    one, two, seventeen, high, low15 = np.uint64(1), np.uint64(2), np.uint64(17), np.uint64(32), np.uint64(0x7FFF)
+    height, width = np.uint64(H), np.uint64(W)
+    valid, outside = one, False
+    for i in range(t.size):
+        word = load64(body, at + 8 * i)
+        col, row = (word >> seventeen) & low15, (word >> two) & low15
+        valid &= word
+        outside |= (col >= width) | (row >= height)
+        t[i] = base | np.int64(word >> high)
+        x[i] = col
+        y[i] = row
+        p[i] = (word >> one) & one
+    return (valid & one) == one and not outside
 
 
 @kernel
@@ -79,9 +103,13 @@ def _u32(body, at):
 @kernel
 def first_backward(t):
     """Return the first i with ``t[i] < t[i - 1]``, or -1."""
-    for i in range(1, t.size):
-        if t[i] < t[i - 1]:
-            return i
+    signs = np.int64(0)
+    for i in range(1, t.size):  # no way out of this loop, so that it vectorises
+        signs |= t[i] - t[i - 1]
+    if signs < 0:
+        for i in range(1, t.size):
+            if t[i] < t[i - 1]:
+                return i
     return -1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvsprep.errors import FormatError
-from dvsprep.events.reading import Decoded, Policy, columns, finish, outside, whole_records
+from dvsprep.events.reading import Decoded, Policy, columns, finish, outside, select, whole_records
 from dvsprep.types import Array
 
 VERSION = b"#!AER-DAT2.0"
@@ -37,7 +37,7 @@ def _read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy, *, tra
         raise outside(name, where, sensor)
     notes["dropped_outside_the_sensor"] = int(where)
     notes["clock_jumps_repaired"] = jumps
-    return finish(events, n, name, policy, notes)
+    return finish(select(events, slice(n)), name, policy, notes)
 
 
 def _header_length(raw: Array, name: str) -> int:

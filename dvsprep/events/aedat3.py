@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dvsprep.errors import FormatError
-from dvsprep.events.reading import Decoded, Policy, columns, finish, outside
-from dvsprep.types import Array
+from dvsprep.events.reading import Decoded, Policy, Span, columns, finish, outside, select
+from dvsprep.types import Array, Events
 
 VERSION = b"#!AER-DAT3.1"
 END = b"#!END-HEADER\r\n"
@@ -24,29 +24,51 @@ def read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy) -> Deco
         Named in errors.
     sensor : (H, W)
     """
+    found, notes = spans(raw, name, policy, raw.size)
+    events, mended = _decode(raw, found[0], name, sensor, policy)
+    return finish(events, name, policy, notes | mended)
+
+
+def read_span(raw: Array, span: Span, name: str, sensor: tuple[int, int], policy: Policy) -> Decoded:
+    """Decode the packets of a span; there may be no event in it."""
+    events, notes = _decode(raw, span, name, sensor, policy)
+    return Decoded(events, notes)
+
+
+def spans(raw: Array, name: str, policy: Policy, limit: int) -> tuple[list[Span], dict[str, int]]:
+    """Walk all packet headers; return spans of whole packets, of about ``limit`` bytes, and what was mended."""
     from dvsprep.events import _kernels
 
-    body = raw[_header_length(raw, name) :]
-    start = raw.size - body.size
-    notes: dict[str, int] = {}
-    slots, status, at = _kernels.aedat31_count(body)
-    if status == _kernels.BAD_PACKET:
-        raise FormatError(f"{name}: no AEDAT 3.1 packet header at byte {start + at}")
-    if status == _kernels.TRUNCATED:
-        if not policy.salvage:
+    at, events, found, notes = _header_length(raw, name), 0, list[Span](), dict[str, int]()
+    while at < raw.size or not found:
+        slots, status, walked = _kernels.aedat31_count(raw[at:], limit)
+        end = at + int(walked)
+        if status == _kernels.BAD_PACKET:
+            raise FormatError(f"{name}: no AEDAT 3.1 packet header at byte {end}")
+        if status == _kernels.TRUNCATED and not policy.salvage:
             raise FormatError(
-                f"{name}: truncated: the packet at byte {start + at} is longer than the {body.size - at} bytes left",
+                f"{name}: truncated: the packet at byte {end} is longer than the {raw.size - end} bytes left",
                 hint="fetch and extract the file again, or --salvage keeps what is whole",
             )
-        notes["salvaged_bytes_lost"] = int(body.size - at)
-        body = body[:at]
-    events = columns(slots, sensor)
-    drop = policy.out_of_range == "drop"
+        found.append(Span(at, end, int(slots), events))
+        if status == _kernels.TRUNCATED:
+            notes["salvaged_bytes_lost"] = int(raw.size - end)
+            break
+        at, events = end, events + int(slots)
+    return found, notes
+
+
+def _decode(
+    raw: Array, span: Span, name: str, sensor: tuple[int, int], policy: Policy
+) -> tuple[Events, dict[str, int]]:
+    from dvsprep.events import _kernels
+
+    events = columns(span.slots, sensor)
+    drop, body = policy.out_of_range == "drop", raw[span.start : span.end]
     n, status, where = _kernels.aedat31_decode(body, *sensor, drop, events["t"], events["x"], events["y"], events["p"])
     if status == _kernels.OUTSIDE:
-        raise outside(name, where, sensor)
-    notes["dropped_outside_the_sensor"] = int(where)
-    return finish(events, n, name, policy, notes)
+        raise outside(name, span.before + where, sensor)
+    return select(events, slice(n)), {"dropped_outside_the_sensor": int(where)}
 
 
 def _header_length(raw: Array, name: str) -> int:

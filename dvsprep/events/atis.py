@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dvsprep.events.reading import Decoded, Policy, columns, finish, outside, whole_records
+from dvsprep.events.reading import Decoded, Policy, columns, finish, outside, select, whole_records
 from dvsprep.types import Array
 
 
@@ -18,4 +18,4 @@ def read(raw: Array, name: str, sensor: tuple[int, int], policy: Policy) -> Deco
     if status == _kernels.OUTSIDE:
         raise outside(name, where, sensor)
     notes["dropped_outside_the_sensor"] = int(where)
-    return finish(events, n, name, policy, notes)
+    return finish(select(events, slice(n)), name, policy, notes)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dvsprep.events import aedat2, aedat3, aedat4, atis, dat, es, evt, mat, npy, smnist, spikes, text
-from dvsprep.events.reading import Decoded, Policy
+from dvsprep.events.reading import Decoded, Policy, Span
 from dvsprep.types import Array
 
 Sensor = tuple[int, int]
@@ -26,6 +26,13 @@ class Container(NamedTuple):
     read_one: Callable[[Path, str, str, Sensor, Policy], Decoded]
     read_many: Callable[[Path, Iterable[tuple[str, str]], Sensor, Policy], Iterator[Decoded]]
     sensor: Sensor
+
+
+class InSpans(NamedTuple):
+    """How a long recording is read in parts: found by a walk that decodes nothing, then each part alone."""
+
+    spans: Callable[[Array, str, Policy, int], tuple[list[Span], dict[str, int]]]
+    read_span: Callable[[Array, Span, str, Sensor, Policy], Decoded]
 
 
 # bytes of a file -> events
@@ -64,6 +71,9 @@ CONTAINERS: dict[str, tuple[Container, int]] = {
     "ntidigits-h5": (Container(spikes.labels, spikes.read_one, spikes.read_many, (1, spikes.NTIDIGITS_CHANNELS)), 1),
     "smnist-idx": (Container(smnist.labels, smnist.read_one, smnist.read_many, (1, smnist.CHANNELS)), 1),
 }
+
+# formats whose recordings may be too long for memory, and which can be decoded in parts
+SPANS: dict[str, InSpans] = {"aedat3.1": InSpans(aedat3.spans, aedat3.read_span)}
 
 READERS: dict[str, tuple[object, int]] = {**BYTES, **PATHS, **CONTAINERS}
 

@@ -10,7 +10,7 @@ import numpy as np
 from dvsprep.errors import FormatError
 from dvsprep.events.foreign import TIME_LIMIT, sensor_of
 from dvsprep.events.prophesee import LIMIT, Header, header
-from dvsprep.events.reading import Decoded, Policy, columns, finish, outside, whole_records
+from dvsprep.events.reading import Decoded, Policy, columns, finish, outside, select, whole_records
 from dvsprep.types import Array
 
 RECORD = 8
@@ -64,7 +64,7 @@ def read(
     notes["dropped_outside_the_sensor"] = int(where)
     if flip_y:
         np.subtract(size[0] - 1, events["y"], out=events["y"])
-    decoded = finish(events, n, name, policy, notes)
+    decoded = finish(select(events, slice(n)), name, policy, notes)
     decoded.events["t"] += _start(head, name)
     if rebase:
         decoded.events["t"] -= decoded.events["t"][0]

@@ -88,7 +88,7 @@ def from_arrays(
         notes["dropped_outside_the_sensor"] = int(len(inside) - len(t))
     events = columns(len(t), sensor)
     events["t"][:], events["x"][:], events["y"][:], events["p"][:] = t, x, y, p
-    return finish(events, len(t), name, policy, notes)
+    return finish(events, name, policy, notes)
 
 
 def _whole(value: Array, key: str, name: str) -> Array:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dvsprep.errors import FormatError
 from dvsprep.types import Array, Events
@@ -45,6 +46,15 @@ class Decoded:
     notes: dict[str, int] = field(default_factory=dict)
 
 
+class Span(NamedTuple):
+    """A part of a file that can be decoded alone: bytes, room for how many events, and how many are before it."""
+
+    start: int
+    end: int
+    slots: int
+    before: int
+
+
 def load(path: Path) -> Array:
     """Return a file's bytes as read-only uint8[B]; a large file is mapped, not read."""
     if path.stat().st_size < MMAP_FROM:
@@ -59,25 +69,35 @@ def columns(n: int, sensor: tuple[int, int]) -> Events:
     return Events(t=np.empty(n, np.int64), x=np.empty(n, small), y=np.empty(n, small), p=np.empty(n, np.uint8))
 
 
-def finish(events: Events, n: int, name: str, policy: Policy, notes: dict[str, int]) -> Decoded:
-    """Cut the columns to the n events decoded and put their times in order, or say where they are not."""
+def finish(events: Events, name: str, policy: Policy, notes: dict[str, int]) -> Decoded:
+    """Put a whole recording's events in order of time, or say where they are not."""
     from dvsprep.events import _kernels
 
-    if n == 0:
+    if not len(events["t"]):
         raise FormatError(f"{name}: the recording holds no events")
-    if n < len(events["t"]):
-        events = select(events, slice(n))
-    at = _kernels.first_backward(events["t"])
-    if at >= 0:
-        if policy.unsorted != "sort":
-            before, now = int(events["t"][at - 1]), int(events["t"][at])
-            raise FormatError(
-                f"{name}: time runs backward at event {at}: {now} us after {before} us",
-                hint="--unsorted sort puts the events in order",
-            )
+    if policy.unsorted != "sort":
+        check_order(events["t"], name)
+    elif _kernels.first_backward(events["t"]) >= 0:
         events = select(events, np.argsort(events["t"], kind="stable"))
         notes["sorted"] = 1
     return Decoded(events, {k: v for k, v in notes.items() if v})
+
+
+def check_order(t: NDArray[np.int64], name: str, first: int = 0) -> None:
+    """Raise FormatError where time runs backward; ``first`` is the number of the first event in its recording."""
+    from dvsprep.events import _kernels
+
+    at = _kernels.first_backward(t)
+    if at >= 0:
+        raise backward(name, first + at, int(t[at]), int(t[at - 1]))
+
+
+def backward(name: str, event: int, now: int, before: int) -> FormatError:
+    """Return the error for an event whose time is before that of its predecessor."""
+    return FormatError(
+        f"{name}: time runs backward at event {event}: {now} us after {before} us",
+        hint="--unsorted sort puts the events in order",
+    )
 
 
 def outside(name: str, event: int, sensor: tuple[int, int]) -> FormatError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from dvsprep.errors import FormatError, LabelError
 from dvsprep.events import catalog
 from dvsprep.events.labels import Sample
-from dvsprep.events.reading import Decoded, Policy, columns, load, select
+from dvsprep.events.reading import Decoded, Policy, Span, backward, check_order, columns, load, select
 from dvsprep.types import Events
 
 
@@ -34,6 +34,31 @@ def read(recording: Recording, sensor: tuple[int, int], policy: Policy) -> Decod
         if recording.format in catalog.PATHS:
             return catalog.PATHS[recording.format][0](path, name, sensor, policy)
         return catalog.BYTES[recording.format][0](load(path), name, sensor, policy)
+
+
+def spans_of(recording: Recording, policy: Policy, limit: int) -> tuple[list[Span], dict[str, int]]:
+    """Return the parts in which a recording can be decoded, in order, and what was mended; none where it is one piece.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes of a part; a file of up to twice as many stays whole.
+    """
+    if recording.format not in catalog.SPANS or policy.unsorted == "sort":
+        return [], {}
+    with _present(recording.path):
+        if recording.path.stat().st_size <= 2 * limit:
+            return [], {}
+        return catalog.SPANS[recording.format].spans(load(recording.path), str(recording.path), policy, limit)
+
+
+def read_span(recording: Recording, span: Span, sensor: tuple[int, int], policy: Policy) -> Decoded:
+    """Decode a part of a recording's file; whether it begins where the last one ended is for :class:`Cutter` to see."""
+    with _present(recording.path):
+        raw = load(recording.path)
+        decoded = catalog.SPANS[recording.format].read_span(raw, span, str(recording.path), sensor, policy)
+    check_order(decoded.events["t"], str(recording.path), span.before)
+    return decoded
 
 
 def samples_of(
@@ -71,26 +96,85 @@ def cut(events: Events, recording: Recording, notes: dict[str, int] | None = Non
     A window in which nothing happened is a sample without events; one that lies outside the recording is an error, but
     where ``notes`` tell that the recording's end was lost and salvage was asked for.
     """
-    t = events["t"]
-    notes = {} if notes is None else notes
-    for sample in recording.samples:
-        if sample.windows is None:
-            yield sample, events
-            continue
-        edges = np.searchsorted(t, np.array(sample.windows, np.int64))
-        for (start, end), (a, b) in zip(sample.windows, edges, strict=True):
-            if a == b and start > t[-1] and "salvaged_bytes_lost" in notes:
-                notes["windows_lost"] = notes.get("windows_lost", 0) + 1
-            elif a == b and (end <= t[0] or start > t[-1]):
-                raise LabelError(
-                    f"{recording.labels}:{sample.line}: the window {start} to {end} us lies outside the recording, "
-                    f"which runs from {t[0]} to {t[-1]} us"
-                )
-        parts = [select(events, slice(a, b)) for a, b in edges]
-        yield sample, parts[0] if len(parts) == 1 else _join(parts)
+    cutter = Cutter(recording, {} if notes is None else notes)
+    parts = list(cutter.feed(events))
+    cutter.finish()
+    whole: dict[int, list[Events]] = {}
+    for k, part in parts:
+        whole.setdefault(k, []).append(part)
+    for k, sample in enumerate(recording.samples):
+        yield sample, join(whole.get(k, [select(events, slice(0))]))
 
 
-def _join(parts: list[Events]) -> Events:
+class Cutter:
+    """Cuts a recording's events, which may come in blocks, into those of its samples.
+
+    Parameters
+    ----------
+    notes : dict
+        What was mended in the recording; windows that were lost with its end are counted there.
+
+    Attributes
+    ----------
+    last : int or None
+        The time of the last event so far; windows that end before it are complete.
+    """
+
+    def __init__(self, recording: Recording, notes: dict[str, int]) -> None:
+        self.recording, self.notes = recording, notes
+        self.first: int | None = None
+        self.last: int | None = None
+        self._events = 0
+        self._windows = [
+            (k, start, end) for k, sample in enumerate(recording.samples) for start, end in sample.windows or ()
+        ]
+        self._starts = np.array([(start, end) for _, start, end in self._windows], np.int64).reshape(-1, 2)
+        self._hit = np.zeros(len(self._windows), bool)
+        self._whole = [k for k, sample in enumerate(recording.samples) if sample.windows is None]
+
+    def feed(self, events: Events) -> Iterator[tuple[int, Events]]:
+        """Yield (position of a sample, its events in this block), in the order of samples and of their windows.
+
+        Raises
+        ------
+        FormatError
+            The block begins before the last one ended.
+        """
+        t = events["t"]
+        if not len(t):
+            return
+        if self.last is not None and t[0] < self.last:
+            raise backward(str(self.recording.path), self._events, int(t[0]), self.last)
+        self.first = int(t[0]) if self.first is None else self.first
+        self.last = int(t[-1])
+        self._events += len(t)
+        for k in self._whole:
+            yield k, events
+        edges = np.searchsorted(t, self._starts)
+        self._hit |= edges[:, 0] < edges[:, 1]
+        for (k, _, _), (a, b) in zip(self._windows, edges.tolist(), strict=True):
+            if a < b:
+                yield k, select(events, slice(a, b))
+
+    def finish(self) -> None:
+        """Raise LabelError for a window that lies outside the recording."""
+        first, last = self.first, self.last
+        for (k, start, end), hit in zip(self._windows, self._hit, strict=True):
+            if hit or (first is not None and last is not None and first < end and start <= last):
+                continue
+            if "salvaged_bytes_lost" in self.notes and last is not None and start > last:
+                self.notes["windows_lost"] = self.notes.get("windows_lost", 0) + 1
+                continue
+            raise LabelError(
+                f"{self.recording.labels}:{self.recording.samples[k].line}: the window {start} to {end} us lies "
+                f"outside the recording, which runs from {first} to {last} us"
+            )
+
+
+def join(parts: Sequence[Events]) -> Events:
+    """Return the events of several parts as one; of one part, itself."""
+    if len(parts) == 1:
+        return parts[0]
     t, x, y, p = (np.concatenate([part[k] for part in parts]) for k in ("t", "x", "y", "p"))
     return Events(t=t, x=x, y=y, p=p)
 
@@ -114,7 +198,7 @@ def warm_up(formats: Iterable[str]) -> None:
             elif "dat" in format:
                 _kernels_dat.dat_decode(raw, 14, 14, 4, *rest)
         if format == "aedat3.1":
-            _kernels.aedat31_count(raw)
+            _kernels.aedat31_count(raw, np.int64(0))
         elif format == "es":
             _kernels_es.es_dvs_walk(raw)
     _kernels.first_backward(np.zeros(0, np.int64))

@@ -20,7 +20,7 @@ import pytest
 
 import dvsprep.events as ev
 from dvsprep import cache
-from dvsprep.cache import build, write
+from dvsprep.cache import build, cutting, write
 from dvsprep.events.labels import Sample
 from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec
@@ -81,18 +81,24 @@ def tiny_header(n: int) -> cache.Header:
 
 def test_hundreds_of_tiny_recordings_share_few_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As N-MNIST's 70,000 files must: a task a file would cost more than the file."""
-    n, tasks = 600, []
-    real = build.pack_recordings
+    n, decoded, packed = 600, [], []
+    real_decode, real_pack = cutting.decode, build.pack_pieces
 
-    def spy(task: build.RecordingTask) -> Any:
-        tasks.append(len(task.recordings))
-        return real(task)
+    def spy_decode(task: cutting.DecodeTask) -> Any:
+        decoded.append(len(task.recordings))
+        return real_decode(task)
 
-    monkeypatch.setattr(build, "pack_recordings", spy)
+    def spy_pack(task: Any) -> Any:
+        packed.append(len(task[0]))
+        return real_pack(task)
+
+    monkeypatch.setattr(cutting, "decode", spy_decode)
+    monkeypatch.setattr(build, "pack_pieces", spy_pack)
     progress: list[int] = []
     recordings = tiny_recordings(tmp_path / "bins", n)
     path = cache.events_cache(tmp_path / "e.h5", tiny_header(n), recordings, ev.Policy(), progress=progress.append)
-    assert sorted(tasks, reverse=True) == [256, 256, 88]
+    assert sorted(decoded, reverse=True) == [256, 256, 88]
+    assert sorted(packed, reverse=True) == [256, 256, 88]
     assert sum(progress) == n
     source = cache.EventCache(path)
     for i in range(n):
@@ -109,11 +115,11 @@ def test_a_resumed_build_computes_only_what_is_missing(tmp_path: Path, monkeypat
     whole = cache.events_cache(tmp_path / "whole.h5", head, recordings, ev.Policy(), jobs=1).read_bytes()
     real, target = build.pack_events, tmp_path / "e.h5"
 
-    def pack(index: int, *arguments: Any) -> Any:
-        packed.append(index)
+    def pack(piece: cutting.Piece, how: build.PackHow) -> Any:
+        packed.append(piece.sample)
         if len(packed) == 300:
             raise RuntimeError("stopped in the second task")
-        return real(index, *arguments)
+        return real(piece, how)
 
     monkeypatch.setattr(build, "pack_events", pack)
     with pytest.raises(RuntimeError, match="second task"):
@@ -200,9 +206,9 @@ def test_two_builds_without_locks_do_not_touch_each_others_files(
     """The second build runs from start to end while the first is between two samples."""
     monkeypatch.setattr("fcntl.flock", no_locks(OSError(errno.ENOLCK, "no locks")))
     target, head = tmp_path / "e.h5", making.header(3)
-    samples = [making.pack_events(i, making.random_events(50, i), 1024, making.get_codec("deflate")) for i in range(3)]
+    samples = [making.pack_events(i, making.random_events(50, i)) for i in range(3)]
 
-    def interrupted(done: set[int]) -> Any:
+    def interrupted(done: np.ndarray) -> Any:
         yield samples[:1]
         write.build(target, head, lambda _: [samples])
         before.append(target.read_bytes())

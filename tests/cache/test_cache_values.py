@@ -52,7 +52,7 @@ def built(folder: Path, samples: list[making.Columns], spec: FrameSpec) -> cache
         max_size=5,
     ),
     st.sampled_from([1, 3, 1024]),
-    st.sampled_from(["deflate", "none"]),
+    st.sampled_from(["packed", "deflate", "none"]),
 )
 def test_any_events_come_back_exactly(tmp_path: Path, rows: list, chunk: int, codec: str) -> None:
     samples = []
@@ -92,7 +92,7 @@ def test_samples_without_events(tmp_path: Path) -> None:
             assert not frames.any()
 
 
-@pytest.mark.parametrize("codec", ["deflate", "none"])
+@pytest.mark.parametrize("codec", ["packed", "deflate", "none"])
 def test_a_cache_in_which_no_sample_has_events(tmp_path: Path, codec: str) -> None:
     source = making.events_cache(tmp_path / "e.h5", [NONE] * 3, codec=codec)
     assert_same_events(read_events(source), [NONE] * 3)
@@ -116,7 +116,7 @@ def test_a_sensor_wider_than_256_pixels(tmp_path: Path) -> None:
     e = at(1, 2, 3)
     e["x"], e["y"] = np.array([0, 300, 639], np.uint16), np.array([479, 256, 0], np.uint16)
     head = making.header(1, sensor=(480, 640))
-    packed = making.pack_events(0, e, 1024, making.get_codec("deflate"))
+    packed = making.pack_events(0, e, sensor=(480, 640))
     write.build(tmp_path / "e.h5", head, lambda _: [[packed]])
     source = cache.EventCache(tmp_path / "e.h5")
     assert_same_events(read_events(source), [e])
@@ -168,7 +168,7 @@ def test_one_sample_copied_out_of_a_cache_of_fixed_duration(tmp_path: Path) -> N
         ("return np.full((2, 2, H, W), len(events['t']) / 8, np.float16)", np.float16),
     ],
 )
-@pytest.mark.parametrize("codec", ["deflate", "none"])
+@pytest.mark.parametrize("codec", ["packed", "deflate", "none"])
 def test_a_plugins_own_type_is_kept(tmp_path: Path, body: str, dtype: type, codec: str) -> None:
     source = making.events_cache(tmp_path / "e.h5", [random_events(n, n) for n in (5, 8, 13)])
     spec = FrameSpec("plugin", plugin=making.plugin(tmp_path, body))
@@ -220,7 +220,7 @@ def test_lost_events_fail_the_build_and_leave_no_cache(tmp_path: Path, monkeypat
 
 def test_a_codec_that_does_not_exist(tmp_path: Path) -> None:
     source = making.events_cache(tmp_path / "e.h5", [at(1)])
-    with pytest.raises(UsageError, match="deflate, none"):
+    with pytest.raises(UsageError, match="packed, deflate, none"):
         making.frames_cache(tmp_path / "f.h5", source, FrameSpec("number", T=2), codec="lz5")
 
 

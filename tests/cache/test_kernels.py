@@ -1,4 +1,4 @@
-"""The kernel that turns stored differences into times, against its slow twin."""
+"""The kernels between columns and stored bytes, against their slow twins."""
 
 from __future__ import annotations
 
@@ -26,3 +26,33 @@ def test_times_are_the_running_sum_of_shuffled_differences(size, steps, padding,
     last = _kernels.add_times(planes, size, np.int64(start), out)
     assert out.tolist() == naive.times(planes.tobytes(), size, start, len(steps))
     assert last == (out[-1] if steps else start)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    steps=st.lists(st.integers(0, 2**40), min_size=1, max_size=40),
+    padding=st.integers(0, 5),
+    start=st.integers(0, 2**40),
+)
+def test_differences_come_back_as_times(steps, padding, start):
+    t = start + np.cumsum(steps)
+    assert _kernels.largest_step(t, np.int64(start)) == max(steps)
+    planes = np.zeros((8, len(steps) + padding), np.uint8)
+    _kernels.subtract_times(t, np.int64(start), planes)
+    assert naive.times(planes.tobytes(), 8, start, len(steps)) == t.tolist()
+
+
+@settings(deadline=None, max_examples=100)
+@given(width=st.integers(1, 16), groups=st.integers(0, 9), seed=st.integers(0, 99), left_out=st.integers(0, 7))
+def test_bits_are_packed_one_behind_the_other_and_come_back(width, groups, seed, left_out):
+    dtype = np.uint8 if width <= 8 else np.uint16
+    values = np.random.default_rng(seed).integers(0, 1 << width, 8 * groups, dtype)
+    pack, unpack = (
+        (_kernels.pack_bits, _kernels.unpack_bits) if width <= 8 else (_kernels.pack_wide, _kernels.unpack_wide)
+    )
+    packed = np.full(groups * width + 8, 255, np.uint8)
+    pack(values, width, packed)
+    assert packed[: groups * width].tobytes() == naive.bits(values.tolist(), width)
+    out = np.zeros(max(0, len(values) - left_out), dtype)
+    unpack(packed, width, out)
+    np.testing.assert_array_equal(out, values[: len(out)])
