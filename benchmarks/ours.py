@@ -39,8 +39,8 @@ def load() -> dict[str, str]:
     from dvsprep import events
     from dvsprep.cache import build
 
-    events.warm_up(["aedat3.1"])
-    build.warm_up()
+    events.warm_up(["aedat3.1"], (128, 128))
+    build.warm_up((128, 128))
     return {
         "dvsprep": dvsprep.__version__,
         "numpy": np.__version__,

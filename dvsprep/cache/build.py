@@ -88,8 +88,8 @@ def _packed_events(
     progress(int(done.sum()))
     if done.all():
         return
-    ev.warm_up(recording.format for recording in recordings)
-    warm_up()
+    ev.warm_up((recording.format for recording in recordings), header.sensor)
+    warm_up(header.sensor)
     how = PackHow(header.sensor, chunk, header.codec)
     pieces = cutting.pieces(recordings, header, policy, done, chunk, executor=executor, jobs=jobs, say=say)
     tasks = ((batch, how) for batch in cutting.batches(pieces, BATCH_EVENTS, BATCH_SAMPLES))
@@ -202,10 +202,10 @@ def _kernels() -> Any:
     return _kernels
 
 
-def warm_up() -> None:
+def warm_up(sensor: tuple[int, int]) -> None:
     """Compile what a build calls, once, before workers start: concurrent first compiles can crash Numba."""
     kernels = _kernels()
-    integrate.warm_up()
+    integrate.warm_up(*sensor)
     planes = np.zeros(0, np.uint8)
     planes.flags.writeable = False
     kernels.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
@@ -253,7 +253,7 @@ def frames_cache(
         tasks = [*_frame_tasks(source, spec, indices, header.codec, done)]
         if not tasks:
             return
-        warm_up()
+        warm_up(source.sensor)
         chosen = executor or ("threads" if spec.plugin is None else "processes")
         for samples in parallel.run(pack_frames, tasks, chosen, jobs=jobs):
             yield samples

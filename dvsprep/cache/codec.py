@@ -208,7 +208,7 @@ def packing(codec: str, dtype: np.dtype[Any], values: int | None = None) -> Pack
     """
     if codec == "none":
         return Packing()
-    if codec == "packed" and values is not None:
+    if codec == "packed" and values is not None and values > 1:  # of one value alone deflate leaves nothing
         bits = max(1, (values - 1).bit_length())
         return Packing(bits if bits < 8 * dtype.itemsize else 0, deflates="padded")
     return Packing(shuffles=dtype.itemsize > 1, deflates="all")

@@ -328,7 +328,7 @@ class EventFrames:
         self.dataset, self.split, self.sensor = events.dataset, events.split, events.sensor
         self._integrate: Callable[[Events, str], Array] | None = None
         if spec.plugin is None:
-            warm_up()  # here, not in several workers at once
+            warm_up(*self.sensor)  # here, not in several workers at once
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_integrate": None}

@@ -63,10 +63,9 @@ def load(path: Path) -> Array:
 
 
 def columns(n: int, sensor: tuple[int, int]) -> Events:
-    """Return uninitialised columns for n events; x and y in uint8 where the sensor allows."""
-    H, W = sensor
-    small = np.uint8 if max(H, W) <= 256 else np.uint16
-    return Events(t=np.empty(n, np.int64), x=np.empty(n, small), y=np.empty(n, small), p=np.empty(n, np.uint8))
+    """Return uninitialised columns for n events; x and y each in uint8 where its side of the sensor allows."""
+    y, x = (np.uint8 if side <= 256 else np.uint16 for side in sensor)
+    return Events(t=np.empty(n, np.int64), x=np.empty(n, x), y=np.empty(n, y), p=np.empty(n, np.uint8))
 
 
 def finish(events: Events, name: str, policy: Policy, notes: dict[str, int]) -> Decoded:

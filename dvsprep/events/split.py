@@ -179,26 +179,24 @@ def join(parts: Sequence[Events]) -> Events:
     return Events(t=t, x=x, y=y, p=p)
 
 
-def warm_up(formats: Iterable[str]) -> None:
+def warm_up(formats: Iterable[str], sensor: tuple[int, int]) -> None:
     """Compile these formats' kernels once, before workers start: concurrent first compiles can crash Numba (4807)."""
     from dvsprep.events import _kernels, _kernels_dat, _kernels_es
 
     raw = np.zeros(0, np.uint8)
     raw.flags.writeable = False
+    c = columns(0, sensor)
+    rest = (*sensor, False, c["t"], c["x"], c["y"], c["p"])
     for format in set(formats):
-        for sensor in ((34, 34), (300, 300)):
-            c = columns(0, sensor)
-            rest = (*sensor, False, c["t"], c["x"], c["y"], c["p"])
-            if format == "aedat3.1":
-                _kernels.aedat31_decode(raw, *rest)
-            elif format.startswith("aedat2"):
-                _kernels.aedat2_decode(raw, True, *rest)
-            elif format == "atis":
-                _kernels.atis_decode(raw, *rest)
-            elif "dat" in format:
-                _kernels_dat.dat_decode(raw, 14, 14, 4, *rest)
         if format == "aedat3.1":
-            _kernels.aedat31_count(raw, np.int64(0))
+            _kernels.aedat31_count(raw, 0)
+            _kernels.aedat31_decode(raw, *rest)
+        elif format.startswith("aedat2"):
+            _kernels.aedat2_decode(raw, True, *rest)
+        elif format == "atis":
+            _kernels.atis_decode(raw, *rest)
+        elif "dat" in format:
+            _kernels_dat.dat_decode(raw, 14, 14, 4, *rest)
         elif format == "es":
             _kernels_es.es_dvs_walk(raw)
     _kernels.first_backward(np.zeros(0, np.int64))

@@ -101,8 +101,8 @@ def integrate(events: Events, spec: FrameSpec, H: int, W: int, *, channels: int 
     t = t.astype(np.int64)  # before differences are taken: in unsigned integers none is negative
     if (np.diff(t) < 0).any():
         raise FormatError(f"{sample}: t is not in order")
-    small = np.uint8 if max(H, W) <= 256 else np.uint16
-    clean = Events(t=t, x=x.astype(small), y=y.astype(small), p=p.astype(np.uint8))
+    narrow = [np.uint8 if side <= 256 else np.uint16 for side in (W, H)]
+    clean = Events(t=t, x=x.astype(narrow[0]), y=y.astype(narrow[1]), p=p.astype(np.uint8))
     return integrator(spec, H, W, channels)(clean, sample)
 
 
@@ -112,14 +112,13 @@ def widen(events: Events) -> Events:
     return Events(t=t, x=x, y=y, p=p)  # type: ignore[typeddict-item]
 
 
-def warm_up() -> None:
+def warm_up(H: int, W: int) -> None:
     """Compile the counting kernels once, before workers start: concurrent first compiles can crash Numba (4807)."""
     from dvsprep.integrate import _kernels, builtin
 
+    y, x = (np.zeros(0, np.uint8 if side <= 256 else np.uint16) for side in (H, W))
     edges, p = np.zeros(2, np.int64), np.zeros(0, np.uint8)
     for dtype in builtin.COUNT_TYPES:
         out = np.zeros((1, 2, 1, 1), dtype)
-        for coordinate in (np.uint8, np.uint16):
-            column = np.zeros(0, coordinate)
-            _kernels.count(column, column, p, edges, np.iinfo(dtype).max, out)
+        _kernels.count(x, y, p, edges, np.iinfo(dtype).max, out)
         _kernels.sums(out, np.zeros(2, np.int64))

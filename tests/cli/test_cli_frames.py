@@ -122,7 +122,7 @@ WRONG = {
     "--instances": (["frames", "nmnist", *NUMBER, "--instances", "first"], "nmnist has one sample a recording"),
     "--instances word": ([*SAMPLE, *NUMBER, "--instances", "some"], "'some' is not one of 'rows', 'first', 'merged'"),
     "--jobs 0": ([*SAMPLE, *NUMBER, "--jobs", "0"], "0 is not in the range x>=1"),
-    "--codec zip": ([*SAMPLE, *NUMBER, "--codec", "zip"], "no codec is named 'zip', expected one of packed, deflate, none"),
+    "--codec zip": ([*SAMPLE, *NUMBER, "--codec", "zip"], "'zip', expected one of packed, deflate, none"),
     "--param alone": ([*SAMPLE, *NUMBER, "--param", "a=2"], "--param goes with --plugin only"),
     "--param nonsense": ([*SAMPLE, "--plugin", "a:b", "--param", "nonsense"], "--param 'nonsense': expected K=V"),
     "--param 1a=2": ([*SAMPLE, "--plugin", "a:b", "--param", "1a=2"], "--param '1a=2': expected K=V"),

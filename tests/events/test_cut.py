@@ -151,7 +151,8 @@ def test_policy_tells_only_what_differs_from_the_default():
 def test_warm_up_compiles_for_what_files_and_mappings_give(tmp_path):
     from dvsprep.events import _kernels
 
-    ev.warm_up(["aedat3.1", "atis"])
+    for extent in (34, 300):
+        ev.warm_up(["aedat3.1", "atis"], (extent, extent))
     before = {
         name: len(getattr(_kernels, name).signatures) for name in ("aedat31_count", "aedat31_decode", "atis_decode")
     }

@@ -182,9 +182,11 @@ def test_frames_that_lost_or_gained_events_fail_the_build(monkeypatch, tamper, s
 def test_warm_up_compiles_for_every_column_and_count_type():
     from dvsprep.integrate import _kernels
 
-    warm_up()
+    sides = (34, 300)
+    for extent in sides:
+        warm_up(extent, extent)
     before = len(_kernels.count.signatures), len(_kernels.sums.signatures)
-    for extent in (34, 300):
+    for extent in sides:
         for n in (10, 300, 70_000):
             zeros = np.zeros(n, np.uint8)
             integrate({"t": np.arange(n), "x": zeros, "y": zeros, "p": zeros}, FrameSpec("number", T=1), extent, extent)
