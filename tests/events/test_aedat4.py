@@ -8,6 +8,7 @@ from event_files import EVENTS, NAME, rows
 
 from dvsprep.errors import FormatError
 from dvsprep.events import Policy, aedat4
+from dvsprep.events.reading import load
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_cut_packet_names_its_byte_and_what_came_before_can_be_saved(read, tmp_p
     second = data.index(b"EVTS", data.index(b"EVTS", data.index(b"</dv>")) + 4) - 16
     size = struct.unpack_from("<I", data, second + 4)[0]
     cut = data[: second + 8 + size - 1]
-    with pytest.raises(FormatError, match=r"damaged|the packet at byte"):
+    with pytest.raises(FormatError, match=f"truncated: the packet at byte {second} is longer than the {7 + size} b"):
         read(cut)
     # The header says where the table behind the last packet lies: beyond this file. Without a table, -1.
     table = struct.pack("<q", second + 8 + size)
@@ -58,6 +59,30 @@ def test_cut_packet_names_its_byte_and_what_came_before_can_be_saved(read, tmp_p
     with pytest.raises(FormatError, match=f"the packet at byte {second} is longer than the {7 + size} bytes left"):
         read(cut)
     assert rows(read(cut, salvage=True)) == EVENTS[:2]
+
+
+@pytest.mark.parametrize("compress", [None, ("lz4", 1), ("zstd", 3)])
+def test_a_file_cut_anywhere_names_the_byte_and_keeps_what_is_whole(read, tmp_path, compress):
+    data = ef.aedat4([(0, EVENTS[:2]), (0, EVENTS[2:])], tmp_path, compress=compress)
+    header = 18 + struct.unpack_from("<I", data, 14)[0]
+    for size in range(header, len(data)):
+        with pytest.raises(FormatError, match=r"truncated: the (packet|table of packets) .*byte [0-9]+"):
+            read(data[:size])
+        try:
+            assert rows(read(data[:size], salvage=True)) in (EVENTS[:2], EVENTS)
+        except FormatError as error:
+            assert "no events" in str(error)  # noqa: PT017
+    assert rows(read(data)) == EVENTS
+
+
+@pytest.mark.parametrize("name", ["davis346.aedat4", "davis346-two-spots.aedat4"])
+def test_real_files_are_whole_and_one_byte_short_they_are_not(real_data, tmp_path, name):
+    data = (real_data / "recordings" / name).read_bytes()
+    (tmp_path / name).write_bytes(data)
+    assert aedat4._cut(load(tmp_path / name), aedat4._header(load(tmp_path / name), name)) == (-1, "")
+    (tmp_path / name).write_bytes(data[:-1])
+    with pytest.raises(FormatError, match="truncated: the table of packets at byte"):
+        aedat4.read(tmp_path / name, name, None, Policy())
 
 
 def test_header_that_is_no_utf_8_never_reaches_aedat(read, tmp_path):
