@@ -22,6 +22,8 @@ DvsprepError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DvsprepError(Exception):
     """Root of all errors that dvsprep raises on purpose.
@@ -32,25 +34,29 @@ class DvsprepError(Exception):
         One line: what, where, expected, got.
     hint : str, optional
         One line: what to do now.
+    details : sequence of str
+        Lines that say more, where one is too few: what became of every source of a file.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, details: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details = tuple(details)
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+        line = f"{self.message} ({self.hint})" if self.hint else self.message
+        return "\n  ".join((line, *self.details))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process pools; the default reduce would lose the keyword and break on OSError leaves.
-        return _rebuild, (type(self), self.message, self.hint)
+        return _rebuild, (type(self), self.message, self.hint, self.details)
 
 
-def _rebuild(cls: type[DvsprepError], message: str, hint: str | None) -> DvsprepError:
-    return cls(message, hint=hint)
+def _rebuild(cls: type[DvsprepError], message: str, hint: str | None, details: Sequence[str]) -> DvsprepError:
+    return cls(message, hint=hint, details=details)
 
 
 class UsageError(DvsprepError, ValueError):

@@ -63,11 +63,13 @@ def test_exit_code_is_the_one_of_its_branch(cls):
 @pytest.mark.parametrize("hint", [None, "do that"])
 @pytest.mark.parametrize("again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy])
 def test_error_survives_a_process_pool(cls, hint, again):
-    error = cls("r.aedat: byte 7 is wrong", hint=hint)
+    error = cls("r.aedat: byte 7 is wrong", hint=hint, details=["one", "two"])
     other = again(error)
     assert type(other) is cls
     assert (other.message, other.hint, other.args) == (error.message, hint, error.args)
-    assert str(other) == str(error) == "r.aedat: byte 7 is wrong" + (" (do that)" if hint else "")
+    line = "r.aedat: byte 7 is wrong" + (" (do that)" if hint else "")
+    assert str(other) == str(error) == f"{line}\n  one\n  two"
+    assert str(cls("x", hint=hint)).count("\n") == 0
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)

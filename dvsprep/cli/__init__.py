@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,15 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(_usage(error), error.exit_code, arguments)
     except Failed as failed:
         why = failed.error
-        return _fail(why.message, why.exit_code, arguments, why.hint, failed.result)
+        return _fail(why.message, why.exit_code, arguments, why.hint, failed.result, why.details)
     except DvsprepError as error:
         several_lines = isinstance(error, ManualDownloadError)
         return _fail(
-            error.message if several_lines else _one_line(error.message), error.exit_code, arguments, error.hint
+            error.message if several_lines else _one_line(error.message),
+            error.exit_code,
+            arguments,
+            error.hint,
+            details=error.details,
         )
     except BrokenPipeError:
         _drop_stdout()  # its reader has gone (`| head`), which is not an error
@@ -179,12 +184,20 @@ def _drop_stdout() -> None:
 
 
 def _fail(
-    message: str, code: int, arguments: list[str], hint: str | None = None, result: dict[str, Any] | None = None
+    message: str,
+    code: int,
+    arguments: list[str],
+    hint: str | None = None,
+    result: dict[str, Any] | None = None,
+    details: Sequence[str] = (),
 ) -> int:
     if "--json" in arguments:
+        told = {"message": message, "hint": hint, "exit_code": code, "details": list(details)}
         try:
-            emit((result or {}) | {"error": {"message": message, "hint": hint, "exit_code": code}})
+            emit((result or {}) | {"error": told})
         except OSError:
             _drop_stdout()  # stdout itself may be what failed
+    for line in details:  # first, so that the error itself is what the eye falls on
+        say(f"  {_one_line(line)}")
     say(f"dvsprep: {message}" + (f" ({hint})" if hint else ""))
     return code

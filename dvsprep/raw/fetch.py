@@ -98,7 +98,7 @@ def fetch(
     ManualDownloadError
         The file has no source that a machine can use.
     FetchError
-        Every source failed; the message lists each with status, bytes and reason. Or offline, and it needs one.
+        Every source failed; the details list each with status, bytes and reason. Or offline, and it needs one.
     HashMismatchError
         Nothing is published to verify the file with, and `verify` is True.
     """
@@ -153,7 +153,7 @@ def fetch_all(
         patience = time.monotonic() + GRACE
         for thread in threads:
             thread.join(max(0.0, patience - time.monotonic()))
-    _raise(failed, wanted)
+    _raise(failed, wanted, folder)
     if any(thread.is_alive() for thread in threads):
         raise FetchError(f"out of time, {call.network.budget:g} s were allowed", hint="what arrived is kept")
     return paths
@@ -168,7 +168,7 @@ def _refuse_early(wanted: Sequence[Resource], folder: Path, dataset: str, networ
         guard_network(remote, network.offline)
 
 
-def _raise(failed: dict[int, BaseException], wanted: Sequence[Resource]) -> None:
+def _raise(failed: dict[int, BaseException], wanted: Sequence[Resource], folder: Path) -> None:
     """Raise what stopped everything, or the one failure, or all of them as one."""
     errors = [failed[number] for number in sorted(failed) if not isinstance(failed[number], _StoppedError)]
     for error in errors:
@@ -177,9 +177,14 @@ def _raise(failed: dict[int, BaseException], wanted: Sequence[Resource]) -> None
     if len(errors) == 1 or any(not isinstance(error, FetchError) for error in errors):
         raise next((error for error in errors if not isinstance(error, FetchError)), errors[0])
     if errors:
-        told = "; ".join(error.message for error in errors if isinstance(error, FetchError))
-        hint = "the same command tries again and fetches only what is missing"
-        raise FetchError(f"{len(errors)} of {len(wanted)} files could not be fetched: {told}", hint=hint)
+        lacking = [wanted[number] for number in sorted(failed) if isinstance(failed[number], FetchError)]
+        pages = ", ".join(dict.fromkeys(resource.page for resource in lacking if resource.page))
+        by_hand = f"; by hand: from {pages} into {folder}" if pages else ""
+        raise FetchError(
+            f"{len(errors)} of {len(wanted)} files could not be fetched: {', '.join(r.name for r in lacking)}",
+            hint=f"the same command tries again and fetches only what is missing{by_hand}",
+            details=[line for error in errors if isinstance(error, FetchError) for line in error.details],
+        )
 
 
 def _fetch(
@@ -231,9 +236,13 @@ def _from_sources(urls: Sequence[str], part: Part, call: _Call) -> Path:
                 _patiently(client, source, part, call)
                 return part.finish(call.warn)
             except SourceError as failure:
-                failures.append(source.describe(failure))
-    message = f"no source gave {part.resource.describe()}: {'; '.join(failures)}"
-    raise FetchError(message, hint=_by_hand(part.resource, part.folder))
+                failures.append(f"{part.resource.name}: {source.describe(failure)}")
+    tried = "its one source failed" if len(failures) == 1 else f"all {len(failures)} sources failed"
+    raise FetchError(
+        f"no source gave {part.resource.describe()}: {tried}",
+        hint=_by_hand(part.resource, part.folder),
+        details=failures,
+    )
 
 
 def _by_hand(resource: Resource, folder: Path) -> str:

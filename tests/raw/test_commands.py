@@ -119,9 +119,16 @@ def test_without_their_md5s_look_alikes_need_no_verify(run, mirror, tmp_path, mo
     monkeypatch.setattr(sys.modules["dvsprep.raw.fetch"], "sources", lambda r, d, m: [f"{mirror.url}/{r.name}"])
     code, out, err = run("fetch", "cifar10dvs", "--json")
     assert code == 4
-    told = json.loads(out)["error"]["message"]
-    assert "10 of 10 files could not be fetched" in told
-    assert "announces" in told
+    told = json.loads(out)["error"]
+    assert "10 of 10 files could not be fetched: airplane.zip, automobile.zip," in told["message"]
+    assert [line.split(": ")[0] for line in told["details"]] == sorted(
+        r.name for r in datasets.get("cifar10dvs").archives
+    )
+    lines = err.splitlines()  # one a source, then the error itself
+    assert len(lines) == 11
+    assert all(f"{mirror.url}/" in line and ": announces " in line and line.startswith("  ") for line in lines[:-1])
+    assert lines[-1].startswith("dvsprep: 10 of 10 files could not be fetched: airplane.zip")
+    assert "by hand: from https://figshare.com/" in lines[-1]
     code, _, err = run("fetch", "cifar10dvs", "--no-verify")
     assert code == 0
     assert err.count("is used without verification") == 10

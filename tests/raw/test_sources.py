@@ -191,7 +191,7 @@ def test_offline_file_sources_still_work(tmp_path, no_sockets):
     network = Network(mirrors=[str(tmp_path / "mirror")], offline=True)
     with pytest.raises(FetchError) as caught:
         fetch(ONE, tmp_path / "d", network=network, warn=silent)
-    assert f"{ONE.urls[0]}: offline, not tried" in caught.value.message
+    assert f"{ONE.urls[0]}: offline, not tried" in str(caught.value)
     (tmp_path / "mirror" / ONE.name).write_bytes(ZIP)
     assert fetch(ONE, tmp_path / "d", network=network, warn=silent).read_bytes() == ZIP
     assert fetch(ONE, tmp_path / "d", network=Network(offline=True), warn=silent).read_bytes() == ZIP
