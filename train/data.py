@@ -238,10 +238,15 @@ def hold_out(
         users = sorted({name for name in names if name is not None})
         if None not in names and len(users) >= 2:
             order = sorted(users, key=lambda user: hashlib.sha256(f"{seed}:{user}".encode()).digest())
-            held = set(order[: max(1, round(ratio * len(users)))])
+            held = set(order[: _part(ratio, len(users))])
             kept, out = ([i for i, name in enumerate(names) if (name in held) == side] for side in (False, True))
             return kept, out, f"by user, {', '.join(sorted(held))} of {len(users)} held out"
         why = f"the samples are all of {users[0]}" if None not in names and users else "the sample ids name no user"
-    held_out, train = stratified(dataset.labels, lambda n: max(1, round(ratio * n)) if n > 1 else 0, seed)
+    held_out, train = stratified(dataset.labels, lambda n: _part(ratio, n), seed)
     how = f"by sample, {ratio:g} of each class" + (f" ({why})" if by == "user" else "")
     return sorted(train), sorted(held_out), how
+
+
+def _part(ratio: float, n: int) -> int:
+    """Return a part of n that is at least one and leaves at least one; none of a single one."""
+    return min(max(1, round(ratio * n)), n - 1)

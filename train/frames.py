@@ -45,8 +45,8 @@ class FramesTrainer(Trainer):
         add("-T", type=arguments.positive, help="frames a sample: what the cache holds, or how to integrate its events")
         add("--split-by", choices=("number", "time"), default="number", help="of an event cache")
         add("--train-T", type=arguments.positive, metavar="N", help="train on N random frames of each sample's T")
-        add("--val-by", choices=("user", "sample"), default="user", help="what is held out for validation")
-        add("--val-ratio", type=arguments.number(0, 1), help="how much of it; 0 for none")
+        add("--val-by", choices=("user", "sample"), default="user", help="whose training samples validate")
+        add("--val-ratio", type=arguments.number(0, 0.9), help="how much of them; 0 for none")
         add("--augment", choices=("auto", "none"), default="auto", help="shifts, rotations, erased boxes, by the data")
         add("--shift", type=arguments.natural, metavar="PIXELS", help="random shift in x and y")
         add("--affine", action=argparse.BooleanOptionalAction, help="random rotation, scale and shear")
@@ -131,8 +131,9 @@ class FramesTrainer(Trainer):
 
     def _open(self, args: Namespace) -> tuple[FrameSource, FrameSource | None, FrameSource | None]:
         if args.cache is None:
-            where = f" (in {args.data_dir}: --root {args.data_dir})" if args.data_dir else ""
-            raise UsageError(f"--cache is missing{where}", hint=f"{self._command('')} prints the path")
+            name = f"number-T{args.T or 16}.h5"
+            adopt = f"`dvsprep adopt {self.dataset} {args.data_dir}` takes your files over, " if args.data_dir else ""
+            raise UsageError("--cache is missing", hint=f"{adopt}{self._command(name)} prints the path")
         train = self._source(args, args.cache)
         split = getattr(train, "split", "train")
         if split in ("test", *VALIDATION):
@@ -156,25 +157,25 @@ class FramesTrainer(Trainer):
                 raise UsageError(f"{path} holds events", hint="say how many frames to make of each sample: -T 16")
             return cache.frames(split_by=args.split_by, T=args.T)  # type: ignore[no-any-return]
         spec: FrameSpec = cache.spec
-        if args.T is not None and spec.T != args.T:
+        if "T" in args.explicit and spec.T != args.T:
             has = f"T = {spec.T}" if spec.T else spec.describe()
             raise UsageError(
                 f"{path}: has {has}, and -T asks for {args.T}",
-                hint=f"{self._command(f'{spec.split_by}-T{args.T}', getattr(cache, 'dataset', None))} makes that one",
+                hint=f"{self._command(path, cache, args.T)} makes that one",
             )
         return cache  # type: ignore[no-any-return]
 
-    def _command(self, path: str, dataset: str | None = None) -> str:
+    def _command(self, path: str, cache: Any = None, T: int | None = None) -> str:
         """Return the `dvsprep frames` command that makes a cache of this path, as far as the path tells."""
         parts = Path(path).parts
-        if dataset is None:
-            dataset = parts[-3] if len(parts) >= 3 and parts[-2] in ("frames", "events") else self.dataset
+        placed = len(parts) > 3 and parts[-2] in ("frames", "events")  # ROOT/NAME/frames/FILE
+        dataset = getattr(cache, "dataset", None) or (parts[-3] if placed else self.dataset)
         found = _CACHE_NAME.search(parts[-1] if parts else "")
-        how = "--split-by number -T 16"
-        if found:
-            how = f"--split-by {found['by']} -T {found['T']}" if found["by"] else f"--duration {found['us']}"
-        root = f" --root {Path(*parts[:-3])}" if len(parts) > 3 and parts[-2] == "frames" else ""
-        return f"`dvsprep frames {dataset}{root} {how}`"
+        if found and found["us"] and T is None:
+            how = f"--duration {found['us']}"
+        else:
+            how = f"--split-by {(found and found['by']) or 'number'} -T {T or (found and found['T']) or 16}"
+        return f"`dvsprep frames {dataset}{f' --root {Path(*parts[:-3])}' if placed else ''} {how}`"
 
 
 def beside(path: str, split: str) -> str | None:
