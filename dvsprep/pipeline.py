@@ -102,14 +102,18 @@ class Job(Workspace):
         if self.dataset.imported or not pending:
             return "done", "not needed: the archives are extracted"
         ledger = self.ledger
-        unsure = []
+        unsure, other = [], []
         for resource in pending:
             path = self.download / resource.name
             entry = ledger.fresh(resource.name, path) if path.is_file() else None
-            if entry is None or (self.options.verify and not raw.vouched(resource, entry)):
+            if entry is None:
                 unsure.append(resource.name)
+            elif self.options.verify and not raw.vouched(resource, entry):
+                other.append(resource.name)
         if unsure:
             return "missing", f"not verified yet: {', '.join(unsure)}"
+        if other:
+            return "missing", f"not what was published: {', '.join(other)}"
         if accepted := self.unverified():
             return "done", f"accepted without verification: {', '.join(accepted)}"
         return "done", "every MD5 was checked, and no file has changed since"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -212,7 +212,8 @@ def check(
     """Judge one file of a download folder; hashes it only if it changed since the last time.
 
     A file without any published hash is "wrong" unless `verify` is False. A file that is too short is hashed
-    only if `verify` is False: whoever accepts it needs to know its MD5.
+    only if `verify` is False: whoever accepts it needs to know its MD5. Once
+    accepted it counts as whole.
     """
     path = folder / resource.name
 
@@ -229,11 +230,11 @@ def check(
         return verdict("wrong", "expected a file, got a folder or device")
     size = path.stat().st_size
     short = resource.size is not None and size < resource.size
-    if short and verify:
-        return verdict("partial", f"size in bytes: expected {resource.size}, got {size}")
-
     ledger = ledger or Ledger(folder)
     entry = ledger.fresh(resource.name, path)
+    if short and verify and entry is None:
+        return verdict("partial", f"size in bytes: expected {resource.size}, got {size}")
+
     if entry and (entry.sha256 or not resource.sha256):
         digest = Digest(entry.size, entry.md5, entry.sha256)
     else:
@@ -242,7 +243,7 @@ def check(
     if not (why and verify):  # a file about to be set aside must not become this name's record
         ledger.record(resource.name, path, digest.md5, not why, digest.sha256, own=not (why or resource.published))
     if why and not (why == NO_HASH and not verify):
-        return verdict("partial" if short else "wrong", why, digest.md5)
+        return verdict("partial" if short and entry is None else "wrong", why, digest.md5)
     return verdict("ok", why, digest.md5)
 
 
@@ -302,15 +303,25 @@ def _set_aside(verdicts: list[Verdict], ledger: Ledger) -> HashMismatchError:
             told.append(f"{text}, set aside as {set_aside(verdict.path).name}")
         except OSError as error:
             told.append(f"{text}, could not be set aside: {error.strerror}")
-    if kept == len(verdicts):
-        return HashMismatchError("; ".join(told), hint="pass --no-verify to use it as it is")
     hint = "download it again; if you trust it as it is, rename it back and pass --no-verify"
-    return HashMismatchError("; ".join(told), hint=hint)
+    if kept == len(verdicts):
+        hint = "pass --no-verify to use them as they are" if len(told) > 1 else "pass --no-verify to use it as it is"
+    message, details = _summary("are not what was published", [v.name for v in verdicts], told)
+    return HashMismatchError(message, hint=hint, details=details)
+
+
+def _summary(what: str, names: Sequence[str], told: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return an error's line and its details: one file is told in the line, of several each has a line of its own."""
+    if len(told) == 1:
+        return told[0], ()
+    return f"{len(told)} files {what}: {', '.join(names)}", told
 
 
 def _absent(pairs: list[tuple[Resource, Verdict]], folder: Path) -> NotFoundError:
     told = [f"{resource.describe()}: {verdict.state}, {verdict.why}" for resource, verdict in pairs]
-    message = f"{len(pairs)} file(s) not in {folder}: {'; '.join(told)}"
+    message, details = _summary(f"are not in {folder}", [resource.name for resource, _ in pairs], told)
+    if not details:
+        message = f"{folder}: {message}"
     bad = [resource.name for resource, _ in pairs if (folder / f"{resource.name}.bad").exists()]
     if bad:
         hint = f"{bad[0]}.bad lies there: if you trust it, rename it back and pass --no-verify"
@@ -318,4 +329,4 @@ def _absent(pairs: list[tuple[Resource, Verdict]], folder: Path) -> NotFoundErro
         pages = dict.fromkeys(resource.page for resource, _ in pairs if resource.page)
         hint = f"get it from {', '.join(pages) or 'its source'} and put it there, or run dvsprep adopt on it"
     manual = any(not resource.urls for resource, _ in pairs)
-    return (ManualDownloadError if manual else NotFoundError)(message, hint=hint)
+    return (ManualDownloadError if manual else NotFoundError)(message, hint=hint, details=details)

@@ -192,7 +192,9 @@ def test_the_budget_and_a_broken_md5sums_file_are_told(run, tmp_path):
 def test_bundle_and_unbundle_end_with_one_line_and_a_code(run, tmp_path):
     code, _, err = run("bundle", "nmnist", "-o", tmp_path / "x.tar")
     assert code == 3
-    assert len(err.splitlines()) == 1
+    assert [line.split(" (")[0] for line in err.splitlines()[:2]] == ["  Train.zip", "  Test.zip"]
+    assert err.splitlines()[2:] == [err.splitlines()[-1]]
+    assert f"2 files are not in {tmp_path / 'root' / 'nmnist' / 'download'}: Train.zip, Test.zip" in err
     assert run("bundle", "nmnist", "--what", "caches", "-o", tmp_path / "x.tar")[0] == 3
     (tmp_path / "x.tar").write_bytes(b"no tar")
     code, _, err = run("unbundle", tmp_path / "x.tar")

@@ -281,3 +281,30 @@ def test_an_empty_folder_is_no_extracted_one(tmp_path):
     put(tmp_path)
     assert is_complete(tmp_path)
     assert not is_complete(tmp_path / "a.tar.gz")
+
+
+def test_a_short_file_that_was_accepted_is_named_and_stays(tmp_path):
+    path = put(tmp_path, DATA[:-1])
+    warnings = []
+    require([FILE], tmp_path, verify=False, warn=warnings.append)
+    with pytest.raises(HashMismatchError) as caught:
+        require([FILE], tmp_path, warn=silent)
+    sizes = f"size in bytes: expected {len(DATA)}, got {len(DATA) - 1}"
+    assert caught.value.message.startswith(f"{path}: MD5: expected {MD5}, got ")
+    assert caught.value.message.endswith(f"; {sizes} (accepted before)")
+    assert caught.value.hint == "pass --no-verify to use it as it is"
+    assert path.read_bytes() == DATA[:-1]
+
+
+def test_of_several_files_each_has_a_line_of_its_own(tmp_path):
+    other = replace(FILE, name="b.tar.gz")
+    with pytest.raises(ManualDownloadError) as caught:
+        require([FILE, other], tmp_path, warn=silent)
+    assert caught.value.message == f"2 files are not in {tmp_path}: a.tar.gz, b.tar.gz"
+    assert [line.split(" (")[0] for line in caught.value.details] == ["a.tar.gz", "b.tar.gz"]
+    for name in ("a.tar.gz", "b.tar.gz"):
+        put(tmp_path, b"x" * len(DATA), name)
+    with pytest.raises(HashMismatchError) as caught:
+        require([FILE, other], tmp_path, warn=silent)
+    assert caught.value.message == "2 files are not what was published: a.tar.gz, b.tar.gz"
+    assert [line.rpartition(" ")[2] for line in caught.value.details] == ["a.tar.gz.bad", "b.tar.gz.bad"]
