@@ -43,6 +43,10 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
+    def kinds(self) -> list[str]:
+        """Return the names of optimiser and schedule: the state of one means nothing to another."""
+        return [type(self.optimizer).__name__, type(self.scheduler).__name__]
+
     def content(self) -> dict[str, Any]:
         """Return what a checkpoint holds of it."""
         return {
@@ -51,6 +55,7 @@ class State:
             "lr_scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "ema": self.ema.state_dict() if self.ema is not None else None,
+            "kinds": self.kinds(),
             "epoch": self.epoch,
             "best": self.best,
             "history": self.history,
@@ -65,10 +70,10 @@ class State:
             raise UsageError(f"{path}: --model-ema is {self.ema is not None} here and was not so in that run")
         if self.ema is not None:
             self.ema.load_state_dict(content["ema"])
-        try:
-            self.optimizer.load_state_dict(content["optimizer"])
-        except (ValueError, KeyError) as error:
-            raise UsageError(f"{path}: its optimiser is another one: {error}", hint="give the same --opt") from None
+        if content["kinds"] != self.kinds():
+            there, here = (" and ".join(kinds) for kinds in (content["kinds"], self.kinds()))
+            raise UsageError(f"{path}: holds the state of {there}, expected {here}", hint="give the same --opt")
+        self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["lr_scheduler"])
         self.scaler.load_state_dict(content["scaler"])
         self.epoch, self.best, self.seconds = content["epoch"], dict(content["best"]), content["seconds"]

@@ -275,6 +275,7 @@ def test_resume_with_another_network_or_other_frames(trained, sample_caches, cap
     assert "was trained on other frames: T 4 there, 5 here" in line
     code, line = refuse(capsys, "--resume", trained, "--opt", "sgd", "--epochs", 2)
     assert code == 2
+    assert "holds the state of Adam and LambdaLR, expected SGD and LambdaLR (give the same --opt)" in line
 
 
 @pytest.mark.parametrize("name", [LATEST, BEST])
