@@ -1,4 +1,4 @@
-.PHONY: setup check test slow lint types imports bench sample
+.PHONY: setup check test slow lint types imports bench bench-scale bench-kernels sample
 
 setup:            ## install with everything the tests need
 	python -m pip install -e ".[dev]"
@@ -21,8 +21,14 @@ test:
 slow:             ## the long tests too
 	python -m pytest -m ""
 
-bench:            ## side by side with SpikingJelly; writes benchmarks/results.md
+bench:            ## side by side with SpikingJelly and tonic; writes benchmarks/results.md and README's table
 	python -m benchmarks
+
+bench-scale:      ## time and memory as data grow; adds to the same page
+	python -m benchmarks.scale
+
+bench-kernels:    ## the kernels alone, with pytest-benchmark
+	python -m pytest benchmarks/test_kernels.py
 
 sample:           ## remake the bundled sample
 	python sample_data/make.py

@@ -1,4 +1,4 @@
-"""A look-alike of DVS128 Gesture's archive with recordings of realistic size and statistics.
+"""Look-alikes of DVS128 Gesture's archive and N-MNIST's, with recordings of realistic size and statistics.
 
 A bar swings over the sensor and its two edges make the events, ON before it and OFF behind; a tenth is noise, some
 pixels are hot. A packet holds 10 ms. An event carries about 18 bits, like a real one, so that files pack about as well
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,14 @@ def names(recordings: int) -> dict[str, list[str]]:
     }
 
 
-def archive(folder: Path, recordings: int, events: int) -> Path:
-    """Write ``DvsGesture.tar.gz`` unless it is there; return its path."""
-    target = folder / "DvsGesture.tar.gz"
-    if target.exists():
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    tree, unfinished = folder / "DvsGesture", target.with_suffix(".part")
-    tree.mkdir(exist_ok=True)
+def dvs128(folder: Path, recordings: int, events: int) -> tuple[Path, Path]:
+    """Write the archive and the folder extracted from it unless they are there; return both paths."""
+    archive, extracted = folder / "download" / "DvsGesture.tar.gz", folder / "extracted"
+    if archive.exists():
+        return archive, extracted
+    tree, unfinished = extracted / "DvsGesture", archive.with_suffix(".part")
+    tree.mkdir(parents=True, exist_ok=True)
+    archive.parent.mkdir(parents=True, exist_ok=True)
     seed = 0
     for split, trials in names(recordings).items():
         (tree / f"trials_to_{split}.txt").write_text("".join(f"{trial}.aedat\n" for trial in trials))
@@ -53,11 +54,42 @@ def archive(folder: Path, recordings: int, events: int) -> Path:
             seed += 1
     with tarfile.open(unfinished, "w:gz", compresslevel=1) as tar:
         tar.add(tree, "DvsGesture")
-    unfinished.replace(target)
-    for file in tree.iterdir():
-        file.unlink()
-    tree.rmdir()
-    return target
+    unfinished.replace(archive)
+    return archive, extracted
+
+
+def nmnist(folder: Path, samples: int) -> list[Path]:
+    """Write Train.zip and Test.zip with ``samples`` recordings, one in seven for the test; return their paths.
+
+    Each is one of 200 of about 4,000 events in 300 ms, as N-MNIST's are, in a file of its own.
+    """
+    contents = [_digit(seed) for seed in range(200)]
+    tests = max(1, samples // 7)
+    made = []
+    for split, n in (("Train", samples - tests), ("Test", tests)):
+        target, unfinished = folder / "download" / f"{split}.zip", folder / f"{split}.part"
+        made.append(target)
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for i in range(n):
+                archive.writestr(f"{split}/{i % 10}/{i + 1:05d}.bin", contents[i % len(contents)])
+        unfinished.replace(target)
+    return made
+
+
+def _digit(seed: int) -> bytes:
+    """Return an ATIS file: a ring that moves in three saccades, two edges of events, some noise."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3_000, 5_000))
+    t = np.sort(rng.integers(0, 300_000, n))
+    swing, angle, edge = np.sin(2 * np.pi * t / 200_000), rng.uniform(0, 2 * np.pi, n), rng.integers(0, 2, n)
+    radius = 8 + 2 * edge + rng.normal(0, 0.7, n)
+    x = np.clip(17 + 4 * swing + radius * np.cos(angle), 0, 33).astype(np.uint8)
+    y = np.clip(17 + 2 * swing + radius * np.sin(angle), 0, 33).astype(np.uint8)
+    p = np.where(rng.random(n) < 0.1, 1 - edge, edge)
+    return np.column_stack([x, y, p << 7 | t >> 16, t >> 8 & 0xFF, t & 0xFF]).astype(np.uint8).tobytes()
 
 
 def recording(n: int, seed: int) -> tuple[Array, Array, Array, Array]:

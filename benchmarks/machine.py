@@ -1,19 +1,17 @@
-"""What was measured on: processor, cores, load, bandwidth; and the peer's environment."""
+"""What was measured on: processor, load, bandwidth, versions, code."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
-import subprocess
-import sys
 import time
-import venv
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peer import VERSION
+from benchmarks.child import PROJECT, Answer
 
 
 def processor() -> str:
@@ -55,16 +53,24 @@ def _seconds(work) -> float:
     return time.perf_counter() - begin
 
 
-def peer_python(folder: Path) -> str:
-    """Return a Python that has the peer, from an environment made below ``folder`` unless it is there."""
-    home = folder / f"spikingjelly-{VERSION}"
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    has = [str(python), "-c", f"from importlib.metadata import version as v; assert v('spikingjelly') == '{VERSION}'"]
-    if not python.exists() or subprocess.run(has, stderr=subprocess.DEVNULL, check=False).returncode:
-        print(
-            f"making an environment with spikingjelly {VERSION}; it holds PyTorch, so this takes a while",
-            file=sys.stderr,
-        )
-        venv.create(home, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", f"spikingjelly=={VERSION}"], check=True)
-    return str(python)
+def described(cores: int) -> str:
+    """Return the machine in a few words."""
+    return f"{processor()}, {cores} of its cores used, {platform.system()}"
+
+
+def versions(answers: dict[str, Answer]) -> dict[str, str]:
+    """Return the versions of everything that took part; a peer's are marked with its name."""
+    found: dict[str, str] = {"Python": platform.python_version()}
+    for answer in answers.values():
+        has = answer["versions"]
+        peer = next((name for name in ("spikingjelly", "tonic") if name in has), None)
+        found |= {name if peer in (None, name) else f"{name} ({peer}'s)": version for name, version in has.items()}
+    return found
+
+
+def code() -> str:
+    """Return a digest of dvsprep's source: figures of one are not those of another."""
+    digest = hashlib.sha256()
+    for file in sorted((PROJECT / "dvsprep").rglob("*.py")):
+        digest.update(file.relative_to(PROJECT).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:8]
