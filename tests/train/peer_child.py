@@ -14,9 +14,21 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
 NODES = {"if": neuron.IFNode, "lif": neuron.LIFNode, "plif": neuron.ParametricLIFNode}
 
+MORE = ("KLIFNode", "QIFNode", "EIFNode", "IzhikevichNode", "CUBALIFNode")
+
 
 def build(case: dict) -> torch.nn.Module:
     options = dict(case["options"])
+    if case["what"] == "PSN":
+        net = neuron.PSN(**options)
+        with torch.no_grad():
+            net.weight.copy_(torch.linspace(-1, 1.5, net.weight.numel()).sin().view_as(net.weight))
+            net.bias.fill_(-0.3)
+        return net
+    if case["what"] in MORE:
+        net = getattr(neuron, case["what"])(**options)
+        net.step_mode = case["step_mode"]
+        return net
     if case["what"] in NODES:
         function = getattr(surrogate, case["surrogate"])(**case["params"])
         return NODES[case["what"]](surrogate_function=function, step_mode=case["step_mode"], **options)
@@ -49,7 +61,7 @@ def main(source: str, target: str) -> None:
             (y * weight[: y.shape[0]] if y.dim() == x.dim() else y * weight[0]).sum(), parameters
         )
         out[f"y{i}"] = y.detach().numpy()
-        if case["what"] in NODES:
+        if case["what"] in (*NODES, *MORE):
             out[f"v{i}"] = net.v.detach().numpy()
         for k, grad in enumerate(grads):
             out[f"grad{k}_{i}"] = grad.numpy()

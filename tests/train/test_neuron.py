@@ -22,6 +22,16 @@ NODES = [
     lambda **k: neuron.ParametricLIFNode(decay_input=False, v_reset=-0.2, surrogate_function=surrogate.Rect(), **k),
 ]
 
+MORE = [
+    lambda **k: neuron.KLIFNode(**k),
+    lambda **k: neuron.KLIFNode(scale_reset=True, decay_input=False, v_reset=None, **k),
+    lambda **k: neuron.QIFNode(**k),
+    lambda **k: neuron.EIFNode(detach_reset=True, **k),
+    lambda **k: neuron.IzhikevichNode(a=0.3, b=0.2, tau_w=3.0, **k),
+    lambda **k: neuron.CUBALIFNode(v_reset=None, **k),
+]
+NODES += MORE
+
 
 def decoder(decode: str):
     return lambda **k: neuron.NonSpikingLIFNode(decode=decode, **k)
@@ -60,7 +70,7 @@ def test_state_is_carried_until_reset_and_never_in_the_state_dict(make) -> None:
     x = torch.randn(6, 2, 4)
     names = set(node.state_dict())
     whole = node(x)
-    assert set(node.state_dict()) == names <= {"w"}
+    assert set(node.state_dict()) == names <= {"w", "k"}
     assert isinstance(node.v, torch.Tensor)
     node.reset()
     assert isinstance(node.v, float)
@@ -201,6 +211,14 @@ def test_decoders_read_the_potential(step_mode: str) -> None:
         (lambda: neuron.IFNode(surrogate_function=surrogate.ATan), "expected a surrogate such as surrogate.ATan()"),
         (lambda: neuron.IFNode(step_mode="x"), "'s' or 'm', got 'x'"),
         (lambda: neuron.IFNode(backend="cuda"), "there are auto, torch, cpu, cupy"),
+        (lambda: neuron.QIFNode(a0=0.0), "a0 has to be greater than 0"),
+        (lambda: neuron.EIFNode(delta_T=-1.0), "delta_T has to be greater than 0"),
+        (lambda: neuron.IzhikevichNode(tau_w=0.0), "tau_w has to be greater than 0"),
+        (lambda: neuron.CUBALIFNode(c_decay=1.5), "c_decay has to be in [0, 1]"),
+        (lambda: neuron.KLIFNode(tau=1.0), "KLIFNode: tau has to be greater than 1"),
+        (lambda: neuron.PSN(0), "T has to be at least 1"),
+        (lambda: neuron.PSN(4)(torch.ones(3, 2, 5)), "was made for T=4 steps, got [3, 2, 5]"),
+        (lambda: functional.set_step_mode(psn := neuron.PSN(4), "s") or psn(torch.ones(2, 5)), "all steps at once"),
         (lambda: neuron.NonSpikingIFNode("median-mem"), "one of last-mem"),
         (lambda: neuron.NonSpikingLIFNode(0.0), "tau has to be greater than 1"),
         (lambda: neuron.IFNode(step_mode="m")(torch.ones(3)), "takes [T, N, *] with at least one step, got [3]"),
@@ -221,3 +239,82 @@ def test_a_backend_asked_for_by_name_is_never_replaced(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch_loop.TorchLoop, "refuses", lambda self, spec, x: "it is Sunday")
     with pytest.raises(BackendError, match="backend torch refuses: it is Sunday"):
         node(torch.ones(2, 3))
+
+
+class TestMoreNeurons:
+    """The other neurons of the literature, each against its equation in plain Python."""
+
+    @staticmethod
+    def spikes(node: nn.Module, current: list[float]) -> tuple[list[float], list[float]]:
+        node.double().step_mode, node.store_v_seq = "m", True
+        s_seq = node(torch.tensor(current, dtype=torch.float64)[:, None])
+        return s_seq.flatten().tolist(), node.v_seq.flatten().tolist()
+
+    def test_each_follows_its_equation(self) -> None:
+        current = torch.randn(40, generator=torch.Generator().manual_seed(1)).add(0.8).tolist()
+
+        def loop(step, v: float, v_threshold: float, v_reset: float) -> tuple[list[float], list[float]]:
+            spikes, potentials = [], []
+            for x in current:
+                h = step(v, x)
+                spikes.append(float(h >= v_threshold))
+                v = v_reset if h >= v_threshold else h
+                potentials.append(v)
+            return spikes, potentials
+
+        c = [0.0]
+
+        def cuba(v: float, x: float) -> float:
+            c[0] = 0.5 * c[0] + x
+            return 0.75 * v + c[0]
+
+        cases = [
+            (neuron.KLIFNode(), lambda v, x: max(0.0, v + (x - v) / 2), 0.0, 1.0, 0.0),
+            (neuron.QIFNode(), lambda v, x: v + (x + v * (v - 0.8)) / 2, -0.1, 1.0, -0.1),
+            (neuron.EIFNode(), lambda v, x: v + (x - v + math.exp(v - 0.8)) / 2, -0.1, 1.0, -0.1),
+            (neuron.IzhikevichNode(), lambda v, x: v + (x + (v + 0.1) * (v - 0.8)) / 2, 0.0, 1.0, 0.0),
+            (neuron.CUBALIFNode(), cuba, 0.0, 0.5, 0.0),
+        ]
+        for node, step, v, v_threshold, v_reset in cases:
+            spikes, potentials = self.spikes(node, current)
+            expected, expected_potentials = loop(step, v, v_threshold, v_reset)
+            assert 0 < sum(spikes) < 40
+            assert spikes == expected, node
+            assert potentials == pytest.approx(expected_potentials)
+
+    def test_recovery_grows_with_spikes_and_holds_the_neuron_back(self) -> None:
+        calm, tired = neuron.IzhikevichNode(), neuron.IzhikevichNode(b=0.5, tau_w=20.0)
+        current = [1.5] * 30
+        assert sum(self.spikes(tired, current)[0]) < sum(self.spikes(calm, current)[0])
+        assert tired.w.item() > 0
+
+    def test_the_smooth_neuron_has_its_numerical_derivative(self) -> None:
+        x = (torch.randn(4, 2, 3, dtype=torch.float64) + 0.6).requires_grad_()
+        for make in MORE:
+            node = make(step_mode="m").double()
+            node.surrogate_function = surrogate.Sigmoid(spiking=False)
+            if node.detach_reset:
+                node.detach_reset = False
+
+            def run(x: torch.Tensor, *_: torch.Tensor, node: nn.Module = node) -> torch.Tensor:
+                node.reset()
+                return node(x)
+
+            assert torch.autograd.gradcheck(run, (x, *node.parameters()))
+
+    def test_parallel_neuron_mixes_all_steps(self) -> None:
+        node = neuron.PSN(5)
+        x = torch.randn(5, 2, 3, requires_grad=True)
+        h = torch.einsum("ts,snk->tnk", node.weight, x) + node.bias[:, :, None]
+        y = node(x)
+        assert torch.equal(y, (h >= 0).float())
+        (got,) = torch.autograd.grad(y.sum(), x)
+        (want,) = torch.autograd.grad(surrogate.ATan()(h).sum(), x)
+        assert torch.allclose(got, want, atol=1e-6)
+        assert "T=5" in repr(node)
+
+    def test_set_backend_leaves_them_alone(self) -> None:
+        net = nn.Sequential(neuron.KLIFNode(), neuron.IFNode())
+        functional.set_backend(net, "auto")
+        assert net[1].backend == "auto"
+        assert not hasattr(net[0], "backend")

@@ -71,6 +71,24 @@ def layer_cases() -> list[dict[str, Any]]:
     ]
 
 
+def more_cases() -> list[dict[str, Any]]:
+    izhikevich = {"a": 0.3, "b": 0.2, "tau_w": 3.0, "w_rest": 0.1}
+    cases = [
+        {"what": what, "options": options, "step_mode": m, "input": i}
+        for what, options in (
+            *(("KLIFNode", {"scale_reset": r, "decay_input": d}) for r in (False, True) for d in (False, True)),
+            ("KLIFNode", {"v_reset": None, "detach_reset": True, "tau": 1.7}),
+            *(("QIFNode", o) for o in ({}, {"v_reset": None, "a0": 0.5}, {"detach_reset": True, "v_rest": 0.1})),
+            *(("EIFNode", o) for o in ({}, {"v_reset": None, "delta_T": 0.5}, {"detach_reset": True})),
+            *(("IzhikevichNode", o) for o in ({}, izhikevich, {**izhikevich, "v_reset": None})),
+            *(("CUBALIFNode", o) for o in ({}, {"v_reset": None, "c_decay": 0.2}, {"v_decay": 0.4})),
+        )
+        for m in ("s", "m")
+        for i in range(len(SHAPES))
+    ]
+    return [*cases, {"what": "PSN", "options": {"T": 8}, "step_mode": "m", "input": 1}]
+
+
 def ours(case: dict[str, Any]) -> torch.nn.Module:
     options, mode = case["options"], {"step_mode": case["step_mode"]}
     if case["what"] in NODES:
@@ -84,6 +102,12 @@ def ours(case: dict[str, Any]) -> torch.nn.Module:
             net.rc.weight.copy_(torch.linspace(-1, 1.5, net.rc.weight.numel()).sin().view_as(net.rc.weight))
             net.rc.bias.fill_(0.25)
         return net
+    if case["what"] == "PSN":
+        psn = neuron.PSN(**options)
+        with torch.no_grad():
+            psn.weight.copy_(torch.linspace(-1, 1.5, psn.weight.numel()).sin().view_as(psn.weight))
+            psn.bias.fill_(-0.3)
+        return psn
     kind = getattr(neuron, case["what"], None) or getattr(layer, case["what"])
     return kind(**mode, **options)
 
@@ -97,7 +121,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]]
         inputs[f"x{i}"] = (torch.randn(shape, generator=g) + 0.4).numpy()
         inputs[f"g{i}"] = torch.randn(shape, generator=g).numpy()
     inputs["g3"] = np.ones_like(inputs["g3"])[..., :1]
-    cases = node_cases() + layer_cases()
+    cases = node_cases() + layer_cases() + more_cases()
     np.savez(folder / "in.npz", cases=json.dumps(cases), **inputs)
     child = Path(__file__).with_name("peer_child.py")
     command = [str(PEER), str(child), str(folder / "in.npz"), str(folder / "out.npz")]
@@ -127,8 +151,11 @@ def test_spikes_are_equal_and_gradients_within_a_millionth(peer) -> None:
     for i, case in enumerate(cases):
         net, y, grads = run(case, inputs)
         smooth = not case.get("params", {}).get("spiking", True)
-        equal = case["what"] not in NODES or smooth or torch.equal(y, torch.from_numpy(theirs[f"y{i}"]))
-        value = max(difference(y, theirs[f"y{i}"]), difference(net.v, theirs[f"v{i}"]) if case["what"] in NODES else 0)
+        fires = isinstance(net, neuron.FiringNode | neuron.PSN) and not smooth
+        equal = not fires or torch.equal(y, torch.from_numpy(theirs[f"y{i}"]))
+        value = difference(y, theirs[f"y{i}"])
+        if isinstance(net, neuron.FiringNode):
+            value = max(value, difference(net.v, theirs[f"v{i}"]))
         gradient = max(difference(grad, theirs[f"grad{k}_{i}"]) for k, grad in enumerate(grads))
         # The peer adds 1e-5 inside S2NN's logarithm, so that its primitive is not that of its derivative.
         tolerance = 2e-5 if smooth and case["surrogate"] == "S2NN" else 1e-6

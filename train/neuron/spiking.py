@@ -14,20 +14,25 @@ from train.backends import NeuronSpec
 from train.base import MemoryModule, steps
 
 
-class NodeOptions(TypedDict, total=False):
-    """The parameters of :class:`BaseNode`, by keyword."""
+class FiringOptions(TypedDict, total=False):
+    """The parameters of :class:`FiringNode`, by keyword."""
 
     v_threshold: float
     v_reset: float | None
     surrogate_function: surrogate.Surrogate | None
     detach_reset: bool
     step_mode: str
-    backend: str
     store_v_seq: bool
 
 
-class BaseNode(MemoryModule):
-    """What the neurons share.
+class NodeOptions(FiringOptions, total=False):
+    """The parameters of :class:`BaseNode`, by keyword."""
+
+    backend: str
+
+
+class FiringNode(MemoryModule):
+    """What all neurons that fire share.
 
     Parameters
     ----------
@@ -36,11 +41,10 @@ class BaseNode(MemoryModule):
     v_reset : float or None
         The potential after a spike, and at the start; None subtracts ``v_threshold`` instead (soft reset).
     surrogate_function : Surrogate
+        Sigmoid if it is not given.
     detach_reset : bool
         Leave the reset out of the gradient.
     step_mode : "s" or "m"
-    backend : str
-        The engine of multi-step mode: "torch", "cpu", "cupy", or "auto" for the fastest; single steps run on torch.
     store_v_seq : bool
         Keep the potentials of all steps in ``v_seq`` (multi-step).
     """
@@ -55,7 +59,6 @@ class BaseNode(MemoryModule):
         surrogate_function: surrogate.Surrogate | None = None,
         detach_reset: bool = False,
         step_mode: str = "s",
-        backend: str = "torch",
         store_v_seq: bool = False,
     ) -> None:
         super().__init__()
@@ -73,10 +76,45 @@ class BaseNode(MemoryModule):
         self.surrogate_function = surrogate_function
         self.detach_reset = bool(detach_reset)
         self.step_mode = step_mode
-        self.backend = backend
         self.store_v_seq = store_v_seq
         self.register_memory("v", 0.0 if self.v_reset is None else self.v_reset)
         self.register_memory("v_seq", None)
+
+    def check_tau(self, name: str, tau: float) -> float:
+        """Return a time constant; raise UsageError if it is not greater than a step."""
+        if not (math.isfinite(tau) and tau > 1):
+            raise UsageError(f"{type(self).__name__}: {name} has to be greater than 1 step, got {tau}")
+        return float(tau)
+
+    def potential(self, x: Tensor) -> Tensor:
+        """Return v for one step ``x``, in the dtype that potentials have."""
+        if not x.is_floating_point():
+            raise UsageError(f"{type(self).__name__}: takes a floating point input, got {x.dtype}")
+        dtype = backends.state_dtype(x.dtype)
+        self.check_memory("v", x.shape, x)
+        return self.v.to(dtype) if isinstance(self.v, Tensor) else torch.full_like(x, self.v, dtype=dtype)
+
+    def extra_repr(self) -> str:
+        return (
+            f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate_function={self.surrogate_function}, "
+            f"detach_reset={self.detach_reset}, step_mode={self.step_mode}"
+        )
+
+
+class BaseNode(FiringNode):
+    """What the neurons that every engine runs share.
+
+    The parameters of :class:`FiringNode`, and one more:
+
+    Parameters
+    ----------
+    backend : str
+        The engine of multi-step mode: "torch", "cpu", "cupy", or "auto" for the fastest; single steps run on torch.
+    """
+
+    def __init__(self, *, backend: str = "torch", **options: Unpack[FiringOptions]) -> None:
+        super().__init__(**options)
+        self.backend = backend
 
     @property
     def backend(self) -> str:
@@ -117,24 +155,12 @@ class BaseNode(MemoryModule):
         return self._run(self.engine(x_seq), x_seq, self.store_v_seq)
 
     def _run(self, engine: backends.Engine, x_seq: Tensor, store_v_seq: bool) -> Tensor:
-        if not x_seq.is_floating_point():
-            raise UsageError(f"{type(self).__name__}: takes a floating point input, got {x_seq.dtype}")
-        v = self._potential(x_seq[0])
-        s_seq, self.v, self.v_seq = engine.multi_step(
-            self.spec, x_seq, v, self.inverse_tau_parameter(), store_v_seq=store_v_seq
-        )
+        v, w = self.potential(x_seq[0]), self.inverse_tau_parameter()
+        s_seq, self.v, self.v_seq = engine.multi_step(self.spec, x_seq, v, w, store_v_seq=store_v_seq)
         return s_seq
 
-    def _potential(self, x: Tensor) -> Tensor:
-        dtype = backends.state_dtype(x.dtype)
-        self.check_memory("v", x.shape, x)
-        return self.v.to(dtype) if isinstance(self.v, Tensor) else torch.full_like(x, self.v, dtype=dtype)
-
     def extra_repr(self) -> str:
-        return (
-            f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate_function={self.surrogate_function}, "
-            f"detach_reset={self.detach_reset}, step_mode={self.step_mode}, backend={self.backend}"
-        )
+        return f"{super().extra_repr()}, backend={self.backend}"
 
 
 class IFNode(BaseNode):
@@ -154,9 +180,7 @@ class LIFNode(BaseNode):
 
     def __init__(self, tau: float = 2.0, decay_input: bool = True, **options: Unpack[NodeOptions]) -> None:
         super().__init__(**options)
-        if not (math.isfinite(tau) and tau > 1):
-            raise UsageError(f"LIFNode: tau has to be greater than 1 step, got {tau}")
-        self.tau = float(tau)
+        self.tau = self.check_tau("tau", tau)
         self.decay_input = bool(decay_input)
 
     @property
@@ -181,10 +205,8 @@ class ParametricLIFNode(BaseNode):
 
     def __init__(self, init_tau: float = 2.0, decay_input: bool = True, **options: Unpack[NodeOptions]) -> None:
         super().__init__(**options)
-        if not (math.isfinite(init_tau) and init_tau > 1):
-            raise UsageError(f"ParametricLIFNode: init_tau has to be greater than 1 step, got {init_tau}")
         self.decay_input = bool(decay_input)
-        self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1.0)))
+        self.w = nn.Parameter(torch.tensor(-math.log(self.check_tau("init_tau", init_tau) - 1.0)))
 
     @property
     def tau(self) -> float:
