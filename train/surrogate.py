@@ -19,6 +19,9 @@ from torch.autograd.function import once_differentiable
 from dvsprep.errors import UsageError
 
 
+SURROGATES: dict[str, type[Surrogate]] = {}  # by name; a subclass enters itself
+
+
 @dataclass(frozen=True)
 class Surrogate:
     """What all surrogates share; a subclass gives ``name``, its parameters, ``primitive`` and ``derivative``."""
@@ -26,6 +29,13 @@ class Surrogate:
     name: ClassVar[str] = ""
     positive: ClassVar[tuple[str, ...]] = ("alpha",)  # the parameters that have to be greater than zero
     spiking: bool = field(default=True, kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        known = SURROGATES.get(cls.name)
+        if "name" not in vars(cls) or (known and known.__module__ != cls.__module__):
+            # With the name of another one, an engine would run the other one's derivative.
+            raise UsageError(f"surrogate {cls.__name__} has no name of its own, got {cls.name!r}", hint="set `name`")
+        SURROGATES[cls.name] = cls
 
     def __post_init__(self) -> None:
         for key, value in self.params.items():
@@ -352,31 +362,6 @@ class PoissonPass(DeterministicPass):
 
     def fire(self, u: Tensor) -> Tensor:
         return torch.bernoulli(u.clamp(0, 1))
-
-
-SURROGATES: dict[str, type[Surrogate]] = {
-    kind.name: kind
-    for kind in (
-        Sigmoid,
-        ATan,
-        PiecewiseQuadratic,
-        PiecewiseExp,
-        SoftSign,
-        SuperSpike,
-        Erf,
-        NonzeroSignLogAbs,
-        LeakyKReLU,
-        PiecewiseLeakyReLU,
-        QPseudoSpike,
-        S2NN,
-        Rect,
-        FakeNumericalGradient,
-        LogTailedReLU,
-        SquarewaveFourierSeries,
-        DeterministicPass,
-        PoissonPass,
-    )
-}
 
 
 def names() -> list[str]:

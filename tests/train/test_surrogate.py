@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
 from torch.autograd import gradcheck
 
 from dvsprep.errors import UsageError
-from train import surrogate
+from train import neuron, surrogate
 
 PARAMS = {
     "leaky_k_relu": [{}, {"leak": 0.2, "k": 3.0}],
@@ -135,3 +137,32 @@ def test_wrong_arguments_get_one_clear_line(make, says: str) -> None:
     with pytest.raises(UsageError) as error:
         make()
     assert says in str(error.value)
+
+
+def test_a_surrogate_of_ones_own_needs_a_name_of_its_own() -> None:
+    with pytest.raises(UsageError, match="Steeper has no name of its own, got 'atan'"):
+
+        class Steeper(surrogate.ATan):
+            pass
+
+    with pytest.raises(UsageError, match="got 'atan'"):
+
+        class Other(surrogate.Surrogate):
+            name = "atan"
+
+    @dataclass(frozen=True)
+    class Mine(surrogate.Surrogate):
+        name: ClassVar[str] = "mine"
+        width: float = 2.0
+
+        def derivative(self, u: torch.Tensor) -> torch.Tensor:
+            return torch.where(u.abs() < self.width, torch.full_like(u, 0.5), 0)
+
+    try:
+        assert surrogate.get("mine", width=1.0) == Mine(1.0)
+        node = neuron.IFNode(surrogate_function=Mine(), step_mode="m", backend="auto")
+        x = torch.full((1, 4), 0.5, requires_grad=True)
+        (grad,) = torch.autograd.grad(node(x).sum(), x)
+        assert grad.tolist() == [[0.5] * 4]
+    finally:
+        del surrogate.SURROGATES["mine"]
