@@ -18,7 +18,6 @@ from torch.autograd.function import once_differentiable
 
 from dvsprep.errors import UsageError
 
-
 SURROGATES: dict[str, type[Surrogate]] = {}  # by name; a subclass enters itself
 
 
