@@ -9,7 +9,7 @@ import numpy as np
 
 from dvsprep import config
 from dvsprep import events as ev
-from dvsprep.cache import EventCache, FrameCache, open_cache
+from dvsprep.cache import EventCache, FrameCache, PreloadedFrames, open_cache
 from dvsprep.errors import NotFoundError, UsageError
 from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec
@@ -18,12 +18,18 @@ from dvsprep.types import FrameSpec
 @overload
 def open(path: str | os.PathLike[str], *, events: Literal[True]) -> EventCache: ...
 @overload
+def open(path: str | os.PathLike[str], *, preload: Literal[True]) -> PreloadedFrames: ...
+@overload
 def open(path: str | os.PathLike[str], *, events: Literal[False] = False) -> FrameCache | EventCache: ...
 @overload
-def open(path: str | os.PathLike[str], *, events: bool) -> FrameCache | EventCache: ...
+def open(
+    path: str | os.PathLike[str], *, events: bool = False, preload: bool = False
+) -> FrameCache | EventCache | PreloadedFrames: ...
 
 
-def open(path: str | os.PathLike[str], *, events: bool = False) -> FrameCache | EventCache:
+def open(
+    path: str | os.PathLike[str], *, events: bool = False, preload: bool = False
+) -> FrameCache | EventCache | PreloadedFrames:
     """Open a cache.
 
     A frame cache is a FrameSource: ``source[i] -> (frames [T, C, H, W], label)``. An event cache gives
@@ -35,13 +41,19 @@ def open(path: str | os.PathLike[str], *, events: bool = False) -> FrameCache | 
     path : path-like
     events : bool
         Insist on events: of a frame cache, those it was made from are opened; sample i is the same in both.
+    preload : bool
+        Unpack all frames into memory, once for all workers of a DataLoader.
 
     Raises
     ------
-    NotFoundError, NotACacheError
+    NotFoundError, NotACacheError, UsageError
     """
     cache = open_cache(path)
-    return _events_of(cache) if events and isinstance(cache, FrameCache) else cache
+    if not preload:
+        return _events_of(cache) if events and isinstance(cache, FrameCache) else cache
+    if events or not isinstance(cache, FrameCache):
+        raise UsageError(f"{path}: only frames can be preloaded", hint="make a frame cache of these events first")
+    return cache.preload()
 
 
 def _events_of(frames: FrameCache) -> EventCache:

@@ -109,3 +109,13 @@ def test_names_that_are_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'opne'"):
         dvsprep.opne  # noqa: B018
     assert {"frames", "open", "FrameSpec"} <= {*dvsprep.__all__}
+
+
+def test_preloaded_frames_are_the_same_and_events_cannot_be(sources: dict[str, cache.FrameCache]) -> None:
+    train = sources["train"]
+    preloaded = dvsprep.open(train.path, preload=True)
+    assert isinstance(preloaded, cache.PreloadedFrames)
+    assert making.digests(preloaded) == making.digests(train)
+    events = dvsprep.open(train.path, events=True)
+    with pytest.raises(UsageError, match="only frames can be preloaded"):
+        dvsprep.open(events.path, preload=True)

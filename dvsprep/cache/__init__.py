@@ -7,7 +7,9 @@ from dvsprep.cache.build import events_cache, events_file, frames_cache
 from dvsprep.cache.export import export, sample_paths
 from dvsprep.cache.layout import Header
 from dvsprep.cache.manage import copy_samples, damaged, describe, describe_sample, open_cache
-from dvsprep.cache.read import Cache, EventCache, EventFrames, FrameCache, kind_of
+from dvsprep.cache.on_the_fly import EventFrames
+from dvsprep.cache.preload import PreloadedFrames
+from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
 
 __all__ = [
     "Cache",
@@ -15,6 +17,7 @@ __all__ = [
     "EventFrames",
     "FrameCache",
     "Header",
+    "PreloadedFrames",
     "copy_samples",
     "damaged",
     "describe",

@@ -78,7 +78,7 @@ def pack_bits(values, bits, out):
 
 @kernel
 def unpack_bits(packed, bits, out):
-    """Undo :func:`pack_bits` for the first n values, n any number; ``packed`` has 8 bytes to spare."""
+    """Undo :func:`pack_bits` for the first n values, n any number; nothing behind ``packed`` is read."""
     b, step = np.uint64(bits), np.int64(bits)
     b2, b4, top = b + b, np.uint64(4) * b, U64 - U8 * b
     one = np.uint64(1)
@@ -86,16 +86,19 @@ def unpack_bits(packed, bits, out):
     m2 |= m2 << U32
     m1 |= m1 << U16
     m1 |= m1 << U32
-    whole = out.size // 8
-    for g in range(whole):
+    groups = max(0, min(out.size // 8, (packed.size - 8) // step + 1))
+    for g in range(groups):
         w = swap64(load64(packed, g * step)) >> top
         w = ((w >> b4) << U32) | (w & m4)
         w = (((w >> b2) & m2) << U16) | (w & m2)
         w = (((w >> b) & m1) << U8) | (w & m1)
         store64(out, 8 * g, swap64(w))
-    w = swap64(load64(packed, whole * step))
-    for j in range(out.size - 8 * whole):
-        out[8 * whole + j] = (w >> (U64 - b * np.uint64(j + 1))) & ((one << b) - one)
+    for i in range(8 * groups, out.size):
+        last = i * step + step - 1  # bit
+        low = np.int64(packed[last >> 3])
+        if last >> 3 > (i * step) >> 3:
+            low |= np.int64(packed[(last >> 3) - 1]) << 8
+        out[i] = (low >> (7 - (last & 7))) & ((1 << step) - 1)
 
 
 @kernel
@@ -113,10 +116,12 @@ def pack_wide(values, bits, out):
 
 @kernel
 def unpack_wide(packed, bits, out):
-    """Undo :func:`pack_wide` for the first n values."""
+    """Undo :func:`pack_wide` for the first n values; nothing behind ``packed`` is read."""
     mask = (1 << bits) - 1
     for i in range(out.size):
-        bit = i * bits
-        at = bit >> 3
-        word = np.int64(packed[at]) << 16 | np.int64(packed[at + 1]) << 8 | np.int64(packed[at + 2])
-        out[i] = (word >> (24 - bits - (bit & 7))) & mask
+        last = i * bits + bits - 1  # bit
+        at = last >> 3
+        word = np.int64(packed[at]) | np.int64(packed[at - 1]) << 8  # a value has at least two bytes
+        if at > 1:
+            word |= np.int64(packed[at - 2]) << 16
+        out[i] = (word >> (7 - (last & 7))) & mask

@@ -217,7 +217,7 @@ def warm_up(sensor: tuple[int, int]) -> None:
         (kernels.pack_wide, kernels.unpack_wide, np.uint16),
     ):
         pack(np.zeros(0, dtype), 1, spare)
-        unpack(spare, 1, np.zeros(0, dtype))
+        unpack(planes, 1, np.zeros(0, dtype))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ except ImportError:
     _UNPACK_ERRORS = (zlib.error,)
 
 Bytes = bytes | bytearray | memoryview
-SPARE = 8  # bytes behind a packed chunk that the N-Bit kernels may touch
+SPARE = 8  # bytes behind a packed chunk that the kernels may write
 
 
 class Chunk(NamedTuple):
@@ -149,6 +149,15 @@ class Packing:
         """Tell whether a chunk is one that :meth:`pack` makes, or HDF5 with all its filters."""
         return chunk.mask in (0, self._skip)
 
+    def unpack_whole(self, chunk: Chunk, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+        """Return all rows of a chunk, in the memory that they were inflated to where that is possible."""
+        if self.bits == 0 and not self.shuffles:
+            raw = self.inflate(chunk, int(np.prod(shape)) * dtype.itemsize)
+            return np.frombuffer(raw if isinstance(raw, bytearray) else bytearray(raw), dtype).reshape(shape)
+        out = np.empty(shape, dtype)
+        self.unpack(chunk, out, len(out))
+        return out
+
     def unpack(self, chunk: Chunk, out: Array, rows: int) -> None:
         """Unpack the first ``len(out)`` rows of a chunk of ``rows`` rows."""
         values = rows * int(np.prod(out.shape[1:], dtype=np.int64))
@@ -178,9 +187,8 @@ def _to_bits(values: Array, bits: int) -> Array:
 def _from_bits(data: Bytes, bits: int, out: Array) -> None:
     from dvsprep.cache import _kernels
 
-    packed = np.empty(len(data) + SPARE, np.uint8)
-    packed[: len(data)] = np.frombuffer(data, np.uint8)
-    packed[len(data) :] = 0
+    packed = np.frombuffer(data, np.uint8)
+    packed.flags.writeable = False  # one type for the kernels, whatever the library returns
     (_kernels.unpack_bits if out.itemsize == 1 else _kernels.unpack_wide)(packed, bits, out)
 
 

@@ -11,18 +11,24 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dvsprep.cache import loading
 from dvsprep.cache.codec import Chunk, Packing
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
-from dvsprep.integrate import integrate, integrator, needs_times, warm_up, widen
+from dvsprep.integrate import widen
 from dvsprep.types import Array, Events, FrameSpec
+
+if TYPE_CHECKING:
+    from dvsprep.cache.on_the_fly import EventFrames
+    from dvsprep.cache.preload import PreloadedFrames
 
 DAMAGED = "the file is damaged: delete it and build it again"
 
@@ -173,9 +179,14 @@ class Cache:
 
     def run(self, i: int) -> tuple[int, int]:
         """Return (first row, rows) of sample i in every column."""
-        if "offsets" not in self._file:
+        if not self.varies:
             return i, 1
         return int(self.small("offsets")[i]), int(self.small("rows")[i])
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether samples differ in their number of rows: of events, or of frames."""
+        return "offsets" in self._file
 
     def block(self, column: str, i: int) -> Block:
         """Return sample i's part of a column as it is stored."""
@@ -190,6 +201,10 @@ class Cache:
         """Return ``count`` rows of a column from ``start`` on, which begins a chunk."""
         with sound(self.path, f"{column}, row {start}"):
             stored = self._stored_column(column)
+            if stored.packing is not None and stored.chunks[0] == count:
+                ((_, chunk),) = self._chunks(stored, start, count)
+                if stored.packing.undoes(chunk):
+                    return stored.packing.unpack_whole(chunk, stored.dtype, stored.chunks)
             out = np.empty((count, *stored.shape[1:]), stored.dtype)
             self._read(stored, start, out)
         return out
@@ -247,14 +262,21 @@ class FrameCache(Cache):
         frames = self.rows("frames", *self.run(i))
         return (frames if self.varies else frames[0]), int(self.labels[i])
 
-    @property
-    def varies(self) -> bool:
-        """Whether samples differ in T."""
-        return "offsets" in self._file
+    def preload(self) -> PreloadedFrames:
+        """Return the same frames, unpacked into memory once for all processes that use them."""
+        from dvsprep.cache.preload import PreloadedFrames
+
+        return PreloadedFrames(self)
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
         """Return a whole batch, as torch's DataLoader asks for it."""
-        return [self[i] for i in indices]
+        return loading.batch(self.__getitem__, indices, self._chunk_bytes)
+
+    @cached_property
+    def _chunk_bytes(self) -> int:
+        """Bytes of an unpacked chunk: about what is done for a sample."""
+        column = self.column("frames")
+        return int(np.prod(column.chunks or (0,))) * column.dtype.itemsize
 
 
 class EventCache(Cache):
@@ -316,46 +338,9 @@ class EventCache(Cache):
         jitter : callable, optional
             Applied to the events before they are integrated.
         """
+        from dvsprep.cache.on_the_fly import EventFrames
+
         return EventFrames(self, spec or FrameSpec(**fields), jitter)
-
-
-class EventFrames:
-    """Frames integrated on the fly from an event cache; a FrameSource."""
-
-    def __init__(self, events: EventCache, spec: FrameSpec, jitter: Callable[[Events], Events] | None = None) -> None:
-        self.events, self.spec, self.jitter = events, spec, jitter
-        self.labels, self.classes = events.labels, events.classes
-        self.dataset, self.split, self.sensor = events.dataset, events.split, events.sensor
-        self._integrate: Callable[[Events, str], Array] | None = None
-        if spec.plugin is None:
-            warm_up(*self.sensor)  # here, not in several workers at once
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_integrate": None}
-
-    def __len__(self) -> int:
-        return len(self.events)
-
-    def __getitem__(self, index: int, /) -> tuple[Array, int]:
-        i = self.events.index(index)
-        if self._integrate is None:
-            self._integrate = integrator(self.spec, *self.sensor, self.events.channels)
-        events = self.events.compact(i, times=needs_times(self.spec) or self.jitter is not None)
-        if self.jitter is not None:  # a stranger's events are checked before a kernel sees them
-            H, W = self.sensor
-            events = self.jitter(events)
-            frames = integrate(events, self.spec, H, W, channels=self.events.channels, sample=str(self.ids[i]))
-            return frames, int(self.labels[i])
-        return self._integrate(events, str(self.ids[i])), int(self.labels[i])
-
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
-        """Return a whole batch."""
-        return [self[i] for i in indices]
-
-    @property
-    def ids(self) -> NDArray[np.str_]:
-        """Sample ids."""
-        return self.events.ids
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from contract import FrameSourceContract
 
 from dvsprep import cache
+from dvsprep.cache import loading
 from dvsprep.types import FrameSpec
 
 
@@ -48,6 +49,20 @@ class TestStoredFramesOfAPluginWithVaryingT(FrameSourceContract):
     @pytest.fixture
     def source(self, frames_of_a_plugin: Path) -> Any:
         return cache.FrameCache(frames_of_a_plugin)
+
+
+class TestPreloadedFrames(FrameSourceContract):
+    @pytest.fixture
+    def source(self, sample_frames: Path) -> Any:
+        return cache.FrameCache(sample_frames).preload()
+
+
+class TestPreloadedFramesOfFixedDuration(FrameSourceContract):
+    varies = True
+
+    @pytest.fixture
+    def source(self, frames_of_5_ms: Path) -> Any:
+        return cache.FrameCache(frames_of_5_ms).preload()
 
 
 class TestFramesOnTheFly(FrameSourceContract):
@@ -106,3 +121,23 @@ def test_jitter_is_applied_before_integration(small_events: Path) -> None:
         frames = jittered[i][0]
         assert frames[:, 0].sum() == 0
         assert frames[:, 1].sum() == source[i][0]["p"].sum() > 0
+
+
+def test_preloaded_frames_equal_the_stored_ones(sample_frames: Path, frames_of_5_ms: Path) -> None:
+    for path in (sample_frames, frames_of_5_ms):
+        stored = cache.FrameCache(path)
+        assert making.digests(stored.preload()) == making.digests(stored)
+
+
+def test_a_batch_of_large_samples_is_the_same_from_threads(sample_frames: Path, monkeypatch) -> None:
+    stored = cache.FrameCache(sample_frames)
+    wanted = [5, 0, 71, 5, -1]
+    alone = [making.digest(*stored[i]) for i in wanted]
+    for workers in (1, 3):
+        monkeypatch.setattr(loading, "threads", lambda workers=workers: workers)
+        monkeypatch.setattr(loading, "WORTH_A_THREAD", 1)
+        monkeypatch.setattr(loading, "_pools", {})
+        assert [making.digest(*item) for item in stored.__getitems__(wanted)] == alone
+        assert len(loading._pools) == (workers > 1)
+    with pytest.raises(IndexError):
+        stored.__getitems__([0, 72])

@@ -1,0 +1,58 @@
+"""Events in, frames out, each time they are asked for: no frame cache on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvsprep.cache import loading
+from dvsprep.cache.read import EventCache
+from dvsprep.integrate import integrate, integrator, needs_times, warm_up
+from dvsprep.types import Array, Events, FrameSpec
+
+EVENT_BYTES = 3  # x, y, p: what is unpacked for an event, at the least
+
+
+class EventFrames:
+    """Frames integrated on the fly from an event cache; a FrameSource."""
+
+    def __init__(self, events: EventCache, spec: FrameSpec, jitter: Callable[[Events], Events] | None = None) -> None:
+        self.events, self.spec, self.jitter = events, spec, jitter
+        self.labels, self.classes = events.labels, events.classes
+        self.dataset, self.split, self.sensor = events.dataset, events.split, events.sensor
+        self._integrate: Callable[[Events, str], Array] | None = None
+        if spec.plugin is None:
+            warm_up(*self.sensor)  # here, not in several workers at once
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_integrate": None}
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __getitem__(self, index: int, /) -> tuple[Array, int]:
+        i = self.events.index(index)
+        if self._integrate is None:
+            self._integrate = integrator(self.spec, *self.sensor, self.events.channels)
+        events = self.events.compact(i, times=needs_times(self.spec) or self.jitter is not None)
+        if self.jitter is not None:  # a stranger's events are checked before a kernel sees them
+            H, W = self.sensor
+            events = self.jitter(events)
+            frames = integrate(events, self.spec, H, W, channels=self.events.channels, sample=str(self.ids[i]))
+            return frames, int(self.labels[i])
+        return self._integrate(events, str(self.ids[i])), int(self.labels[i])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
+        """Return a whole batch, as torch's DataLoader asks for it."""
+        if self.spec.plugin is not None or self.jitter is not None:
+            return [self[i] for i in indices]  # a user's Python: it may not be meant for threads
+        events = int(self.events.small("n_events").mean()) if len(self) else 0
+        return loading.batch(self.__getitem__, indices, EVENT_BYTES * events)
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """Sample ids."""
+        return self.events.ids

@@ -1,0 +1,96 @@
+"""A frame cache unpacked into memory once, for all processes that use it."""
+
+from __future__ import annotations
+
+import mmap
+import operator
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dvsprep import parallel
+from dvsprep.cache.read import FrameCache
+from dvsprep.types import Array
+
+
+class PreloadedFrames:
+    """The frames of a cache in shared memory; a FrameSource.
+
+    Forked workers share it as it is; spawned ones and whoever else gets a pickle of it map the same pages, as long as
+    the process that made it lives. Nothing stays behind when that process ends, however it ends.
+    """
+
+    def __init__(self, cache: FrameCache) -> None:
+        self.path, self.spec, self.varies = cache.path, cache.spec, cache.varies
+        self.labels, self.classes, self.ids = cache.labels, cache.classes, cache.ids
+        self.dataset, self.split, self.sensor = cache.dataset, cache.split, cache.sensor
+        column = cache.column("frames")
+        rows = [cache.run(i)[1] for i in range(len(cache))]
+        self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+        self._shape, self._dtype = (int(self._starts[-1]), *column.shape[1:]), column.dtype
+        size = int(np.prod(self._shape)) * column.dtype.itemsize
+        self._place, self._close = _shared(max(size, 1))
+        self._frames = self._map()
+
+        def fill(i: int) -> None:
+            frames, _ = cache[i]
+            self._frames[self._starts[i] : self._starts[i + 1]] = frames if self.varies else frames[None]
+
+        for _ in parallel.run(fill, range(len(cache))):
+            pass
+
+    def _map(self) -> Array:
+        with open(self._place, "r+b") as file:  # noqa: PTH123
+            pages = mmap.mmap(file.fileno(), 0)
+        return np.frombuffer(pages, self._dtype, int(np.prod(self._shape))).reshape(self._shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_frames", "_close")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._frames = self._map()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int, /) -> tuple[Array, int]:
+        i = operator.index(index)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"{self.path}: sample {i} of {len(self)}")
+        i %= len(self)
+        frames = self._frames[self._starts[i] : self._starts[i + 1]]
+        return (frames if self.varies else frames[0]).copy(), int(self.labels[i])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
+        """Return a whole batch, as torch's DataLoader asks for it."""
+        return [self[i] for i in indices]
+
+
+def _shared(size: int) -> tuple[str, Any]:
+    """Return where other processes find ``size`` bytes of shared memory, and what releases them."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("dvsprep")
+        place = f"/proc/{os.getpid()}/fd/{handle}"
+    else:
+        handle, place = tempfile.mkstemp(prefix="dvsprep-")
+    os.ftruncate(handle, size)
+    owner = _Owner()
+    weakref.finalize(owner, _release, handle, place, os.getpid())
+    return place, owner
+
+
+class _Owner:
+    """Lives as long as the memory is wanted."""
+
+
+def _release(handle: int, place: str, pid: int) -> None:
+    if os.getpid() == pid:  # a forked worker that ends must not take the memory from the others
+        os.close(handle)
+        if not place.startswith("/proc/"):
+            Path(place).unlink(missing_ok=True)
