@@ -86,11 +86,11 @@ def packed_samples(cache: Cache, indices: Sequence[int]) -> Iterator[Packed]:
         yield Packed(index, facts, blocks)
 
 
-def _repacked(cache: Cache, samples: Iterator[Packed], indices: Sequence[int]) -> Iterator[Packed]:
-    """Yield samples of a cache whose codec this version does not write, packed in its own."""
+def _repacked(cache: Cache, samples: Iterator[Packed], indices: Sequence[int], codec: str) -> Iterator[Packed]:
+    """Yield samples packed by another codec than their cache's."""
     for sample, i in zip(samples, indices, strict=True):
         for name, block in sample.blocks.items():
-            packing = packing_of(codecs.DEFAULT, name, np.dtype(block.dtype), cache.sensor)
+            packing = packing_of(codec, name, np.dtype(block.dtype), cache.sensor)
             sample.blocks[name] = pack_rows(cache.rows(name, *cache.run(i)), block.chunk, packing)
         yield sample
 
@@ -112,11 +112,16 @@ def damaged(cache: Cache, progress: Callable[[int], None] = lambda _: None) -> l
 
 
 def copy_samples(
-    cache: FrameCache | EventCache, indices: Sequence[int], target: Path, *, replace: bool = False
+    cache: FrameCache | EventCache,
+    indices: Sequence[int],
+    target: Path,
+    *,
+    codec: str | None = None,
+    replace: bool = False,
 ) -> Path:
-    """Write some samples of a cache to a cache of their own."""
+    """Write some samples of a cache to a cache of their own, packed as they are unless a codec is named."""
     indices = [cache.index(i) for i in indices]
-    known = cache.codec in codecs.CODECS
+    codec = codec or (cache.codec if cache.codec in codecs.CODECS else codecs.DEFAULT)
     ids = [str(cache.ids[i]) for i in indices]
     header = Header(
         kind="events" if cache.kind == "events" else "frames",
@@ -130,7 +135,9 @@ def copy_samples(
         spec=cache.spec.to_dict() if isinstance(cache, FrameCache) else {},
         provenance=cache.provenance | {"part_of": cache.key},
         channels=cache.channels,
-        codec=cache.codec if known else codecs.DEFAULT,
+        codec=codec,
     )
     samples = packed_samples(cache, indices)
-    return write_cache(target, header, samples if known else _repacked(cache, samples, indices), replace=replace)
+    if codec != cache.codec:
+        samples = _repacked(cache, samples, indices, codec)
+    return write_cache(target, header, samples, replace=replace)

@@ -31,6 +31,7 @@ COMMANDS = {
     "events": "Build a dataset's event caches.",
     "frames": "Build a dataset's frame caches, and every earlier stage that is missing.",
     "info": "Describe a cache.",
+    "bench": "Measure how fast a cache reads here, by codec and workers.",
     "play": "Show a sample: in a window, in the terminal, or as a GIF or PNG.",
     "export": "Write samples as npz, npy, png or h5.",
     "convert": "Turn recordings or event caches into npz, DAT, text or an event cache.",
