@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from dvsprep.errors import UsageError
 from train.backends.spec import NeuronSpec, inverse_tau
-from train.surrogate import SURROGATES
+from train.surrogate import SURROGATES, Surrogate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 INSTALL = "install dvsprep[cuda12] or dvsprep[cuda13], whichever CUDA the GPU's driver has"
 BLOCK = 256  # threads a block, as in neuron.cu
 IO = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-# PoissonPass draws its spikes from torch's generator.
-DERIVATIVES = {name: kind for name, kind in SURROGATES.items() if name != "poisson_pass"}
+# The surrogates that neuron.cu knows: those of the package that fire at the threshold; PoissonPass draws lots.
+DERIVATIVES = {
+    name: kind
+    for name, kind in SURROGATES.items()
+    if kind.__module__ == Surrogate.__module__ and kind.fire is Surrogate.fire
+}
 
 
 def source() -> str:

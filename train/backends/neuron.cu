@@ -33,6 +33,7 @@ __device__ __forceinline__ real narrow(float x) { return x; }
 #define LIF 1
 #define PLIF 2
 #define BLOCK 256
+// Four blocks a multiprocessor are asked for, 64 registers a thread: left alone, ptxas aims at more and spills for it.
 
 // What the membrane loses of y in one step.
 __device__ __forceinline__ float decay(float y, float k) {
@@ -71,7 +72,7 @@ __device__ __forceinline__ float reset(float h, float threshold, float v_reset) 
 }
 
 #ifndef SURROGATE
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 4)
 forward(const real* __restrict__ x, const float* __restrict__ v_first, const float* __restrict__ q,
         real* __restrict__ s, float* __restrict__ v_last, float* __restrict__ h_seq, float* __restrict__ v_seq,
         float threshold, float v_reset, float k, int T, long long N) {
@@ -81,7 +82,7 @@ forward(const real* __restrict__ x, const float* __restrict__ v_first, const flo
     k = *q;
 #endif
     float v = v_first[n];
-#pragma unroll 4
+#pragma unroll 2
     for (int t = 0; t < T; ++t) {
         const long long i = t * N + n;
         const float h = charge(v, widen(x[i]), v_reset, k);
@@ -145,7 +146,7 @@ __device__ __forceinline__ float d_deterministic_pass(float, float, float) { ret
 
 // gs, gv_last, gv_seq: what arrives at s, v_last, v_seq. gq: one sum a block of the gradient of q = sigmoid(w), which
 // with DECAY_INPUT is still to be divided by q.
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 4)
 backward(const real* __restrict__ gs, const float* __restrict__ gv_last, const float* __restrict__ gv_seq,
          const float* __restrict__ h_seq, const float* __restrict__ v_first, const float* __restrict__ q,
          real* __restrict__ gx, float* __restrict__ gv_first, double* __restrict__ gq,
@@ -158,7 +159,7 @@ backward(const real* __restrict__ gs, const float* __restrict__ gv_last, const f
     if (n < N) {
         float g = gv_last ? gv_last[n] : 0.0f;
         float h = h_seq[(T - 1) * N + n];
-#pragma unroll 4
+#pragma unroll 2
         for (int t = T - 1; t >= 0; --t) {
             const long long i = t * N + n;
             const float h_before = t ? h_seq[i - N] : 0.0f;

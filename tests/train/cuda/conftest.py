@@ -31,12 +31,12 @@ class Finder:
 
     def _compile(self, text: str, family: int) -> Kernels:
         variants = FAMILIES[family]
-        return Kernels(text, variants, self.folder, libraries=2 if len(variants) > 20 else 1)
+        return Kernels([(text, v) for v in variants], self.folder, libraries=2 if len(variants) > 20 else 1)
 
-    def __call__(self, text: str, variant: Variant, name: str) -> Kernel:
+    def __call__(self, text: str, variant: Variant) -> Kernel:
         family = next((i for i, variants in enumerate(FAMILIES) if variant in variants), None)
         assert family is not None, f"the engine asks for a variant that every_variant does not know: {variant}"
-        return self.compiled(text, family).get(variant, name)
+        return self.compiled(text, family).get(text, variant)
 
 
 @pytest.fixture(scope="session")

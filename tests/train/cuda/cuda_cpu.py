@@ -1,14 +1,15 @@
 """CUDA C on the CPU: g++ compiles the kernels' own text against shim/, and a launcher that trusts nobody runs it.
 
-Many variants of one text go into one library, which the compiler finishes in little more than the time of one.
+Hundreds of variants go into one library, which the compiler finishes in the time of a few.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import subprocess
+import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 SHIM = Path(__file__).parent / "shim"
-GUARD = 256  # bytes on both sides of an array that a kernel must leave alone
+GUARD = 8192  # bytes on both sides of an array that a kernel must leave alone
+FAULTS = {1: "some threads of a block wait at a barrier that others never reach", 2: "a segmentation fault"}
+OWN = [*sorted(SHIM.iterdir()), Path(__file__)]
 Variant = tuple[str, ...]
+Unit = tuple[str, Variant]  # a text, and what is made of it
 
 
 class LaunchError(Exception):
@@ -36,59 +40,64 @@ def kernel_of(variant: Variant) -> str:
     return "backward" if any(option.startswith("-DSURROGATE=") for option in variant) else "forward"
 
 
-def translation_unit(text: Path, variants: list[Variant]) -> str:
-    """Return one C++ text that holds every variant, each in a namespace, with its kernels numbered."""
+def translation_unit(units: list[Unit], files: dict[str, Path]) -> str:
+    """Return one C++ text that holds every unit, each in a namespace, with its kernel numbered."""
     lines = [f'#include "{header}.h"' for header in ("cuda_cpu", "cuda_fp16", "cuda_bf16")]
-    for i, variant in enumerate(variants):
+    for i, (text, variant) in enumerate(units):
         switches = [option[2:].split("=") for option in variant if option.startswith("-D")]
         kernel = kernel_of(variant)
         switches.append([kernel, f"{kernel}_{i}"])  # one name, one kernel: C linkage does not see the namespace
-        lines += [f"namespace variant_{i} {{"]
+        lines += [f"namespace unit_{i} {{"]
         lines += [f"#define {name} {value}" for name, value in switches]
-        lines += [f'#include "{text}"', f"CUDA_CPU_EXPORT({kernel}_{i})"]
+        lines += [f'#include "{files[text]}"', f"CUDA_CPU_EXPORT({kernel}_{i})"]
         lines += [f"#undef {name}" for name, _ in switches]
         lines += ["}"]
     return "\n".join(lines)
 
 
-def compile_library(text: str, variants: list[Variant], folder: Path) -> ctypes.CDLL:
-    """Return the library of all variants; made once for the same text, variants and shim."""
-    if any("--fmad=false" not in variant for variant in variants):
+def compile_library(units: list[Unit], folder: Path) -> ctypes.CDLL:
+    """Return the library of all units; made once for the same units and shim."""
+    if any("--fmad=false" not in variant for _, variant in units):
         raise LaunchError("without --fmad=false a GPU contracts a * b + c, and the bits are not those of torch")
-    parts = [text, repr(variants), *(p.read_text() for p in sorted(SHIM.iterdir())), Path(__file__).read_text()]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    library = folder / f"{key}.so"
+    library = folder / f"{_digest(repr(units), *(p.read_text() for p in OWN))}.so"
     if not library.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        made = folder / f"{key}-{os.getpid()}"  # several runs may make it at a time; the last rename wins
-        source = made.with_suffix(".cu")
-        source.write_text(text)
-        flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas", f"-I{SHIM}"]
-        command = ["g++", *flags, "-x", "c++", "-", "-o", str(made)]
-        unit = translation_unit(source, variants)
-        done = subprocess.run(command, input=unit, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LaunchError(f"g++ refuses the kernels:\n{done.stderr[:4000]}")
-        made.replace(library)
+        with tempfile.TemporaryDirectory(dir=folder) as made:  # several runs may make it at a time
+            _compile(units, Path(made)).replace(library)
     return ctypes.CDLL(str(library))
 
 
+def _compile(units: list[Unit], folder: Path) -> Path:
+    files = {text: folder / f"{_digest(text)}.cu" for text, _ in units}
+    for text, path in files.items():
+        path.write_text(text)
+    made = folder / "library.so"
+    flags = ["-std=c++20", "-Og", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas", f"-I{SHIM}"]
+    command = ["g++", *flags, "-x", "c++", "-", "-o", str(made)]
+    done = subprocess.run(command, input=translation_unit(units, files), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LaunchError(f"g++ refuses the kernels:\n{done.stderr[:4000]}")
+    return made
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+
+
 class Kernels:
-    """The variants of one text, compiled in a few libraries, two at a time."""
+    """Many kernels, compiled in a few libraries, two at a time."""
 
-    def __init__(self, text: str, variants: list[Variant], folder: Path, libraries: int = 1) -> None:
-        self.variants = sorted(set(variants))
-        shares = [self.variants[i::libraries] for i in range(libraries)]
+    def __init__(self, units: Iterable[Unit], folder: Path, libraries: int = 1) -> None:
+        ordered = sorted(set(units))
+        shares = [ordered[i::libraries] for i in range(libraries)]
         with ThreadPoolExecutor(2) as pool:
-            made = list(pool.map(lambda share: compile_library(text, share, folder), shares))
-        self._where = {variant: (made[i % libraries], i // libraries) for i, variant in enumerate(self.variants)}
+            made = list(pool.map(lambda share: compile_library(share, folder), shares))
+        self._where = {unit: (made[i % libraries], i // libraries) for i, unit in enumerate(ordered)}
 
-    def get(self, variant: Variant, name: str) -> Kernel:
-        """Return one kernel of one variant."""
-        if name != kernel_of(variant):
-            raise LaunchError(f"the variant has no kernel {name}: {variant}")
-        library, i = self._where[variant]
-        return Kernel(library, f"{name}_{i}", name)
+    def get(self, text: str, variant: Variant) -> Kernel:
+        """Return the one kernel of a variant of a text."""
+        library, i = self._where[text, variant]
+        return Kernel(library, f"{kernel_of(variant)}_{i}", kernel_of(variant))
 
 
 class Kernel:
@@ -119,8 +128,8 @@ class Kernel:
             else:
                 assert value is not None
                 pointers[i] = value.ctypes.data
-        if self._launch(grid, block, order, pointers):
-            raise LaunchError(f"{self.name}: some threads of a block wait at a barrier that others never reach")
+        if result := self._launch(grid, block, order, pointers):
+            raise LaunchError(f"{self.name}: {FAULTS[result]}")
         for i, (a, value, copy) in enumerate(zip(self.arguments, values, guarded, strict=True)):
             if copy is not None and value is not None:
                 self._check_guards(i, copy)

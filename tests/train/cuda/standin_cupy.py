@@ -30,7 +30,7 @@ MOST_BLOCKS, MOST_THREADS = 2**31 - 1, 1024
 class World:
     """One pretended machine: its devices, which is current, torch's stream on each, and what was launched."""
 
-    def __init__(self, find: Callable[[str, Variant, str], Kernel], devices: int = 1) -> None:
+    def __init__(self, find: Callable[[str, Variant], Kernel], devices: int = 1) -> None:
         self.find, self.devices = find, devices
         self.current_device = 0
         self.torch_streams = dict.fromkeys(range(devices), 0)  # torch's default stream is CUDA's null stream
@@ -78,7 +78,10 @@ class RawModule:
         world.compiled.append((world.current_device, options))
 
     def get_function(self, name: str) -> Callable[..., None]:
-        return functools.partial(self._launch, self.world.find(self.code, self.options, name))
+        kernel = self.world.find(self.code, self.options)
+        if kernel.name != name:
+            raise LaunchError(f"the variant has no kernel {name}, but {kernel.name}: {self.options}")
+        return functools.partial(self._launch, kernel)
 
     def _launch(self, kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[object, ...]) -> None:
         world = self.world

@@ -4,6 +4,8 @@
 // the launcher: a result that depends on it is a missing barrier. What a kernel may not use (atomics, shuffles) is not
 // here, and does not compile.
 #pragma once
+#include <csetjmp>
+#include <csignal>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -16,7 +18,7 @@
 #define __device__
 #define __shared__ static
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 struct dim3 {
     unsigned x, y, z;
@@ -91,6 +93,9 @@ static int run_block(unsigned seed) {
     }
 }
 
+static sigjmp_buf before_launch;
+static void segmentation_fault(int) { siglongjmp(before_launch, 1); }
+
 template <class T> constexpr const char* name_of() {
     if constexpr (std::is_same_v<T, float>) return "float32";
     else if constexpr (std::is_same_v<T, double>) return "float64";
@@ -127,16 +132,24 @@ template <class... A, void (*kernel)(A...)> struct Export<kernel> {
         else count<n - 1, n - 1, I...>(arguments);
     }
     static void body(void** arguments) { count<sizeof...(A)>(arguments); }
+    // 0, 1 as run_block, or 2 after a segmentation fault.
     static int launch(unsigned grid, unsigned block, unsigned seed, void** arguments) {
         kernel_body = body;
         kernel_arguments = arguments;
         gridDim = {grid, 1, 1};
         blockDim = {block, 1, 1};
-        for (unsigned i = 0; i < grid; ++i) {
+        struct sigaction ours {}, theirs[2];
+        ours.sa_handler = segmentation_fault;
+        sigaction(SIGSEGV, &ours, &theirs[0]);
+        sigaction(SIGBUS, &ours, &theirs[1]);
+        volatile int result = sigsetjmp(before_launch, 1) ? 2 : 0;
+        for (unsigned i = 0; i < grid && !result; ++i) {
             blockIdx = {i, 0, 0};
-            if (run_block(seed)) return 1;
+            result = run_block(seed);
         }
-        return 0;
+        sigaction(SIGSEGV, &theirs[0], nullptr);
+        sigaction(SIGBUS, &theirs[1], nullptr);
+        return result;
     }
 };
 }  // namespace
