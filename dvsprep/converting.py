@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dvsprep import cache, events, importing
 from dvsprep.errors import UsageError
-from dvsprep.events import catalog, detect, spikes, writers
+from dvsprep.events import catalog, detect, spikes, vetting, writers
 from dvsprep.types import Events
 
 Say = Callable[[str], None]
@@ -150,4 +150,4 @@ def _is_cache(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(len(spikes.MAGIC)) != spikes.MAGIC:
             return False
-    return spikes.layout(path) is None
+    return vetting.layout(path) is None

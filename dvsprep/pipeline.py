@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from dvsprep import raw
 from dvsprep.datasets import splits
 from dvsprep.errors import IntegrityError, ManualDownloadError, NotFoundError, UsageError
+from dvsprep.events import vetting
 from dvsprep.types import FrameSpec
 from dvsprep.workspace import ARCHIVES, Options, Workspace
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 State = Literal["missing", "partial", "stale", "done"]
 Say = Callable[[str], None]
 __all__ = ["STAGES", "Job", "Options", "Stage"]
+VETTED = ("spikes-h5", "ntidigits-h5")
 STAGES = ("fetch", "verify", "extract", "events", "frames")
 
 
@@ -210,6 +212,7 @@ class Job(Workspace):
     def _do_events(self) -> None:
         from dvsprep import cache
 
+        self._vet()
         recordings = self.dataset.layout(self.trees(), self.dataset, self.options.instances)
         classes = self.dataset.class_names(self.trees()) if self.dataset.class_names else self.dataset.classes
         provenance = self._provenance()
@@ -227,6 +230,15 @@ class Job(Workspace):
                     path, header, here, self.options.policy,
                     jobs=self.options.jobs, say=self.say, progress=progress,
                 )  # fmt: skip
+
+    def _vet(self) -> None:
+        """Have HDF5 files that nobody vouches for read elsewhere first: they can crash a process."""
+        if self.dataset.format not in VETTED or not self.unverified():
+            return
+        for tree in dict.fromkeys(self.trees().values()):
+            for path in (tree,) if tree.is_file() else sorted(tree.rglob("*")):
+                if path.suffix in (".h5", ".hdf5") and path.is_file():
+                    vetting.samples(path)
 
     def _check_counts(self, split: str, found: int) -> None:
         expected = self.dataset.samples.get(split)

@@ -170,12 +170,14 @@ class Cache:
     def columns(self) -> tuple[str, ...]:
         """Names of the chunked datasets; a cache without samples has none."""
         names = ("frames",) if self.kind == "frames" else ("dt", "x", "y", "p")
-        return tuple(name for name in names if name in self._file)
+        with sound(self.path, "the list of columns"):
+            return tuple(name for name in names if name in self._file)
 
     def column(self, name: str) -> Column:
         """Return the facts of a chunked dataset."""
-        dataset = self._file[name]
-        return Column(dataset.shape, dataset.dtype, dataset.chunks, int(dataset.id.get_storage_size()))
+        with sound(self.path, name):
+            dataset = self._file[name]
+            return Column(dataset.shape, dataset.dtype, dataset.chunks, int(dataset.id.get_storage_size()))
 
     def run(self, i: int) -> tuple[int, int]:
         """Return (first row, rows) of sample i in every column."""

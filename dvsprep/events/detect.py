@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dvsprep.errors import FormatError
-from dvsprep.events import aedat4, dat, es, evt, mat, npy, smnist, spikes, text
+from dvsprep.events import aedat4, dat, es, evt, mat, npy, smnist, spikes, text, vetting
 from dvsprep.events.prophesee import LIMIT, header
 from dvsprep.events.reading import load
 
@@ -108,7 +108,7 @@ def detect(path: Path) -> str:
     if first.startswith(b"MATLAB"):
         return _mat(path)
     if first.startswith(spikes.MAGIC):
-        found = spikes.layout(path)
+        found = vetting.layout(path)
         if found is None:
             raise FormatError(f"{name}: HDF5 of an unknown layout", hint="SHD, SSC and N-TIDIGITS18 are read here")
         return found
