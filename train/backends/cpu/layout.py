@@ -1,0 +1,36 @@
+"""How tensors lie in memory for the kernels: each time step in one piece, contiguous or channels_last."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def form_of(x: Tensor) -> torch.memory_format:
+    """Return the format of one step [N, *]; what is neither will be copied to the contiguous one."""
+    last = x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def in_form(x: Tensor, form: torch.memory_format) -> Tensor:
+    """Return one step [N, *] in a format; itself if it is so."""
+    return x.contiguous(memory_format=form)
+
+
+def sequence_in_form(x_seq: Tensor, form: torch.memory_format) -> Tensor:
+    """Return [T, N, *] in one piece, each step in a format; itself if it is so."""
+    if form is torch.contiguous_format:
+        return x_seq.contiguous()
+    return x_seq.flatten(0, 1).contiguous(memory_format=form).view(x_seq.shape)
+
+
+def steps_in_form(x_seq: Tensor, form: torch.memory_format) -> Tensor:
+    """Return [T, N, *] with each step in a format, whatever lies between the steps; itself if it is so."""
+    return x_seq if x_seq[0].is_contiguous(memory_format=form) else sequence_in_form(x_seq, form)
+
+
+def empty(shape: torch.Size, dtype: torch.dtype, form: torch.memory_format) -> Tensor:
+    """Return a new [T, N, *] in one piece, each step in a format."""
+    if form is torch.contiguous_format:
+        return torch.empty(shape, dtype=dtype)
+    return torch.empty((shape[0] * shape[1], *shape[2:]), dtype=dtype, memory_format=form).view(shape)
