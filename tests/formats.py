@@ -109,19 +109,19 @@ def dat(e: dict[str, np.ndarray], version: int) -> bytes:
     return head + b"\x00\x08" + np.stack([e["t"], address], axis=1).astype("<u4").tobytes()
 
 
-def mat(**variables: np.ndarray) -> bytes:
+def mat(*, pack: bool = False, **variables: np.ndarray) -> bytes:
     """Return a MATLAB file, as scipy writes it."""
     from scipy.io import savemat
 
     file = io.BytesIO()
-    savemat(file, variables, do_compression=True)
+    savemat(file, variables, do_compression=pack)
     return file.getvalue()
 
 
 def asldvs(e: dict[str, np.ndarray]) -> bytes:
     """Return columns ts, x, y, pol [N, 1]."""
     columns = {key: e[name].reshape(-1, 1) for key, name in (("ts", "t"), ("x", "x"), ("y", "y"), ("pol", "p"))}
-    return mat(**{key: value.astype(np.int32) for key, value in columns.items()})
+    return mat(pack=True, **{key: value.astype(np.int32) for key, value in columns.items()})
 
 
 def stmnist(e: dict[str, np.ndarray]) -> bytes:
@@ -140,7 +140,7 @@ def npy(array: np.ndarray) -> bytes:
 
 def npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    np.savez(file, **arrays)
     return file.getvalue()
 
 

@@ -9,7 +9,7 @@ from dvsprep.datasets.dataset import Dataset, files, find_folder
 from dvsprep.datasets.layouts import by_number
 from dvsprep.errors import ArchiveError
 from dvsprep.events import Instances, Recording, Sample
-from dvsprep.raw import Resource
+from dvsprep.raw import Resource, figshare
 
 # class: figshare file id, MD5; SpikingJelly's label order
 FILES = {
@@ -57,7 +57,7 @@ DATASET = Dataset(
         Resource(
             f"{name}.zip",
             md5=md5,
-            urls=(f"https://figshare.com/ndownloader/files/{file_id}",),  # asked after the API
+            urls=figshare(file_id),
             page="https://doi.org/10.6084/m9.figshare.19160663",
         )
         for name, (file_id, md5) in FILES.items()

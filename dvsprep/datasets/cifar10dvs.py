@@ -8,7 +8,7 @@ from pathlib import Path
 from dvsprep.datasets.dataset import Dataset, files
 from dvsprep.errors import ArchiveError
 from dvsprep.events import Instances, Recording, Sample
-from dvsprep.raw import Resource
+from dvsprep.raw import Resource, figshare
 
 PAGE = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
 # class: figshare file id, MD5, bytes
@@ -65,7 +65,7 @@ DATASET = Dataset(
             f"{name}.zip",
             md5=md5,
             size=size,
-            urls=(f"https://ndownloader.figshare.com/files/{file_id}",),  # asked after the API
+            urls=figshare(file_id),
             page=PAGE,
         )
         for name, (file_id, md5, size) in FILES.items()

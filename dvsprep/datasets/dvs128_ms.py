@@ -9,7 +9,7 @@ from dvsprep.datasets import dvs128
 from dvsprep.datasets.dataset import Dataset, files, find_folder
 from dvsprep.errors import ArchiveError
 from dvsprep.events import Instances, Recording, Sample
-from dvsprep.raw import Resource
+from dvsprep.raw import Resource, figshare
 
 # archive: figshare file id, MD5
 FILES = {
@@ -47,7 +47,7 @@ DATASET = Dataset(
         Resource(
             name,
             md5=md5,
-            urls=(f"https://figshare.com/ndownloader/files/{file_id}",),  # asked after the API
+            urls=figshare(file_id),
         )
         for name, (file_id, md5) in FILES.items()
     ),

@@ -11,7 +11,7 @@ from dvsprep.raw.fetch import fetch, fetch_all
 from dvsprep.raw.probe import SourceReport, probe, probe_all
 from dvsprep.raw.resource import Resource, manual_instructions
 from dvsprep.raw.shared import find_shared
-from dvsprep.raw.sources import Network, guard_network, network_allowed, sources
+from dvsprep.raw.sources import Network, figshare, guard_network, network_allowed, sources
 from dvsprep.raw.tree import Tree, adopt_tree, adopted_tree
 from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require, vouched
 
@@ -31,6 +31,7 @@ __all__ = [
     "extract",
     "fetch",
     "fetch_all",
+    "figshare",
     "find_shared",
     "guard_network",
     "is_complete",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import formats
 import numpy as np
+from formats import mat, npy, npz
 
 from dvsprep.events import Decoded, Policy
 from dvsprep.events.catalog import BYTES, CONTAINERS, PATHS
@@ -40,6 +41,11 @@ def read(format: str, data: bytes, folder: Path, sensor: tuple[int, int] | None 
     container = CONTAINERS[format][0]
     key = container.labels(path)[0][0]
     return container.read_one(path, key, NAME, container.sensor, Policy(**policy))
+
+
+def as_columns(events: list[Event]) -> dict[str, np.ndarray]:
+    """Return events as the writers of look-alikes take them."""
+    return dict(zip("txyp", np.array(events, np.int64).reshape(-1, 4).T, strict=True))
 
 
 def dat(events: list[Event], version: int = 2, header: str | None = None) -> bytes:
@@ -113,14 +119,6 @@ def aedat4(packets: list[tuple[int, list[Event]]], folder: Path, streams: tuple[
     return data
 
 
-def mat(**variables: np.ndarray) -> bytes:
-    from scipy.io import savemat
-
-    file = io.BytesIO()
-    savemat(file, variables)
-    return file.getvalue()
-
-
 def asl(events: list[Event]) -> bytes:
     H, W = SENSOR
     t, x, y, p = np.array(events, np.int32).reshape(-1, 4).T.reshape(4, -1, 1)
@@ -128,27 +126,11 @@ def asl(events: list[Event]) -> bytes:
 
 
 def stmnist(events: list[Event]) -> bytes:
-    train = np.zeros((101, len(events)))
-    for i, (t, x, y, p) in enumerate(events):
-        train[10 * y + x, i] = 1 if p else -1
-        train[100, i] = t / 1e6
-    return mat(spiketrain=train)
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=array.dtype.hasobject)
-    return file.getvalue()
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
+    return formats.stmnist(as_columns(events))
 
 
 def dvslip(events: list[Event]) -> bytes:
-    return npy(np.array(events, [("t", "<i4"), ("x", "i1"), ("y", "i1"), ("p", "i1")]))
+    return formats.dvslip(as_columns(events))
 
 
 def columns(events: list[Event]) -> bytes:
@@ -158,8 +140,7 @@ def columns(events: list[Event]) -> bytes:
 
 def es_imagenet(events: list[Event]) -> bytes:
     """Steps are t / 1000; pos before neg within a step, so callers give events in that order."""
-    sides = {key: [(y, x, t // 1000) for t, x, y, p in events if p == on] for key, on in (("pos", 1), ("neg", 0))}
-    return npz(**{key: np.array(side, np.uint8).reshape(-1, 3) for key, side in sides.items()})
+    return formats.es_imagenet(as_columns(events))
 
 
 AER = [("timestamp", "<i8"), ("x", "<i2"), ("y", "<i2"), ("polarity", "i1"), ("_p1", "i1"), ("_p2", "<i2")]
@@ -167,10 +148,7 @@ AER = [("timestamp", "<i8"), ("x", "<i2"), ("y", "<i2"), ("polarity", "i1"), ("_
 
 def bullying(events: list[Event], packet: int = 2) -> bytes:
     """Packets of ``packet`` events."""
-    parts = [np.array([(*e, 0, 0) for e in events[k : k + packet]], AER) for k in range(0, len(events), packet)]
-    sequence = np.empty(len(parts), object)
-    sequence[:] = parts
-    return npy(sequence)
+    return formats.bullying10k(as_columns(events), packet)
 
 
 def gesture_ms(events: list[Event]) -> bytes:
