@@ -155,7 +155,7 @@ def _pack_times(t: Array, before: int | None, how: PackHow) -> Block:
         part = t[start : start + how.chunk]
         _kernels().subtract_times(part, now, planes)
         planes[:, len(part) :] = 0
-        packed.append(packing.deflate(planes.reshape(-1), full=len(part) == how.chunk))
+        packed.append(packing.deflate(planes.reshape(-1), planes.size))
         now = part[-1]
     return Block(dtype.str, (), n, how.chunk, packed)
 

@@ -7,6 +7,8 @@ shuffle and N-Bit.
 
 from __future__ import annotations
 
+import functools
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +63,7 @@ class Packing:
     bits : int
         Bits a value in the N-Bit filter; 0 for none of it.
     deflates : {"no", "all", "padded"}
-        Which chunks: of bits that hardly deflate, only those that are filled up with zeros.
+        Which chunks: of bits that hardly deflate, only those filled up with zeros, and of these only the zeros.
     """
 
     bits: int = 0
@@ -108,10 +110,10 @@ class Packing:
 
     def pack(self, rows: Array, chunk: int) -> Chunk:
         """Pack up to ``chunk`` rows, which zeros fill up."""
-        full = len(rows) == chunk
-        if not full:
+        used = len(rows)
+        if used < chunk:
             padded = np.zeros((chunk, *rows.shape[1:]), rows.dtype)
-            padded[: len(rows)] = rows
+            padded[:used] = rows
             rows = padded
         rows = np.ascontiguousarray(rows)
         size = rows.dtype.itemsize
@@ -120,12 +122,20 @@ class Packing:
             raw = _to_bits(rows, self.bits)
         elif self.shuffles and size > 1:  # all first bytes, then all second bytes, ...
             raw = np.ascontiguousarray(raw.reshape(-1, size).T)
-        return self.deflate(raw, full=full)
+        return self.deflate(raw, -(-used * raw.size // chunk) if used < chunk else raw.size)
 
-    def deflate(self, raw: Array, *, full: bool) -> Chunk:
-        """Do the last step of :meth:`pack` alone: deflate bytes that are shuffled or in bits."""
-        if self.deflates == "all" or (self.deflates == "padded" and not full):
+    def deflate(self, raw: Array, used: int) -> Chunk:
+        """Do the last step of :meth:`pack` alone: deflate bytes that are shuffled or in bits.
+
+        Parameters
+        ----------
+        used : int
+            Bytes behind which there are only zeros.
+        """
+        if self.deflates == "all":
             return Chunk(0, _pack(raw, 1))
+        if self.deflates == "padded" and used < raw.size:
+            return Chunk(0, _stored(raw[:used], raw.size - used))
         return Chunk(self._skip, raw.tobytes())
 
     def inflate(self, chunk: Chunk, size: int) -> Bytes:
@@ -169,6 +179,27 @@ class Packing:
         if self.shuffles and size > 1:
             raw = raw.reshape(size, -1).T.copy()
         out[...] = raw.reshape(-1).view(out.dtype)[: out.size].reshape(out.shape)
+
+
+def _stored(used: Array, zeros: int) -> bytes:
+    """Return a zlib stream of bytes as they are and of zeros behind them: a copy to write, and a copy to read.
+
+    RFC 1950 and 1951: stored blocks of up to 65,535 bytes, which end at whole bytes, then deflated zeros and Adler-32.
+    """
+    parts = [b"\x78\x01"]
+    for at in range(0, used.size, 65_535):
+        block = used[at : at + 65_535]
+        parts += [struct.pack("<BHH", 0, block.size, block.size ^ 0xFFFF), block.tobytes()]
+    low = zlib.adler32(used)  # type: ignore[arg-type]
+    high = (low >> 16) + zeros * (low & 0xFFFF)
+    return b"".join([*parts, _zeros(zeros), struct.pack(">HH", high % 65_521, low & 0xFFFF)])
+
+
+@functools.lru_cache(256)
+def _zeros(n: int) -> bytes:
+    """Return a raw deflate stream of n zeros."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(bytes(n)) + packer.flush()
 
 
 def _to_bits(values: Array, bits: int) -> Array:

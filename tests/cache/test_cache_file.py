@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ import dvsprep
 from dvsprep import cache
 from dvsprep.cache import codec as codecs
 from dvsprep.cache import read
-from dvsprep.cache.layout import SCHEMA
+from dvsprep.cache.layout import SCHEMA, pack_rows, unpack_rows
 from dvsprep.errors import IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.types import FrameSpec
 
@@ -122,6 +123,36 @@ def test_zlib_reads_what_isal_wrote_and_the_other_way_round(monkeypatch: pytest.
     for packing in (ours, theirs):
         with pytest.raises(IntegrityError, match="unpack"):
             packing.unpack(codecs.Chunk(0, b"no deflate stream"), out, len(array))
+
+
+@pytest.mark.parametrize("used", [0, 1, 7, 1000, 65_535, 65_536, 140_000])
+@pytest.mark.parametrize("zeros", [1, 2, 300, 100_000])
+def test_bytes_and_zeros_behind_them_are_a_zlib_stream(used: int, zeros: int) -> None:
+    raw = np.random.default_rng(used).integers(0, 256, used, np.uint8)
+    packed = codecs._stored(raw, zeros)
+    expected = raw.tobytes() + bytes(zeros)
+    assert zlib.decompress(packed) == expected
+    assert bytes(codecs._unpack(packed, len(expected))) == expected
+    assert len(packed) < used + zeros // 200 + 40
+
+
+@pytest.mark.parametrize("width", [40, 200, 256, 300, 640])
+@pytest.mark.parametrize("n", [1, 999, 1024, 1025, 5000])
+def test_stock_hdf5_reads_packed_coordinates(tmp_path: Path, width: int, n: int) -> None:
+    dtype = np.uint8 if width <= 256 else np.uint16
+    values = np.random.default_rng(n).integers(0, width, n).astype(dtype)
+    packing = codecs.packing("packed", values.dtype, width)
+    block = pack_rows(values, 1024, packing)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        dataset = packing.create(file, "x", (1024 * len(block.packed),), values.dtype, (1024,))
+        for k, chunk in enumerate(block.packed):
+            dataset.id.write_direct_chunk((1024 * k,), chunk.data, chunk.mask)
+    with h5py.File(tmp_path / "x.h5") as file:  # HDF5 2.0 forgets the mask of a lone chunk until the file is closed
+        dataset = file["x"]
+        np.testing.assert_array_equal(dataset[:n], values)
+        assert not dataset[n:].any()
+        assert codecs.Packing.of(dataset) is not None
+    np.testing.assert_array_equal(unpack_rows(block, packing), values)
 
 
 def test_codec_none_stores_plain_bytes_and_the_same_numbers(
