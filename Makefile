@@ -19,7 +19,7 @@ test:
 	python -m pytest
 
 slow:             ## the long tests too
-	python -m pytest -m ""
+	python -m pytest -m "not gpu"
 
 bench:            ## side by side with SpikingJelly and tonic; writes benchmarks/results.md and README's table
 	python -m benchmarks
