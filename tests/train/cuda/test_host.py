@@ -10,10 +10,10 @@ import pytest
 import torch
 from cuda_cpu import LaunchError
 from standin_cupy import StandIn, World
-from torch import Tensor
+from torch import Tensor, nn
 
 from dvsprep.errors import BackendError, UsageError
-from train import backends, neuron, surrogate
+from train import backends, functional, layer, neuron, surrogate
 from train.backends import NeuronSpec
 from train.backends.cupy import Cuda, CupyEngine, options
 
@@ -146,6 +146,38 @@ def test_it_refuses_other_devices_dtypes_and_surrogates_in_words(monkeypatch: py
         assert refused == f"the kernels have no surrogate {function.name}"
     assert engine.refuses(PLIF, torch.zeros(1)) is None
     assert "torch.float64" in str(engine.refuses(PLIF, torch.zeros(1).double()))
+
+
+def test_a_whole_network_learns_as_with_the_torch_engine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["train.backends.cupy"], "ENGINE", CupyEngine(StandIn(world)))
+    backends.get.cache_clear()
+
+    def gradients_of(backend: str) -> list[Tensor]:
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            layer.Conv2d(2, 4, 3, padding=1, bias=False),
+            layer.BatchNorm2d(4),
+            neuron.ParametricLIFNode(surrogate_function=surrogate.ATan(), detach_reset=True),
+            layer.MaxPool2d(2),
+            layer.Flatten(),
+            layer.Linear(64, 10),
+            neuron.LIFNode(tau=1.7, v_reset=None, v_threshold=0.1),
+        )
+        functional.set_step_mode(net, "m")
+        functional.set_backend(net, backend)
+        for _ in range(2):  # the potential goes on from call to call
+            rate = net(torch.randn(6, 3, 2, 8, 8)).mean(0)
+        rate.square().sum().backward()
+        return [rate.detach(), *(p.grad for p in net.parameters() if p.grad is not None)]
+
+    got, want = gradients_of("cupy"), gradients_of("torch")
+    backends.get.cache_clear()  # the next test shall not find the stand-in
+    assert len(got) == len(want) == 7  # the rate, convolution, norm (2), PLIF's w, linear (2)
+    assert all(t.any() for t in want)
+    assert torch.equal(got[0], want[0])
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))
+    assert [name for name, *_ in world.launches].count("backward") == 4
 
 
 # What keeps it from running: the real cause, in one line.
