@@ -114,13 +114,13 @@ def _give_free_name(temp: Path, target: Path) -> None:
             temp.replace(target)
             return
         if not (target.is_file() and filecmp.cmp(temp, target, shallow=False)):
-            raise exists(target) from None
+            raise exists(target, ", and is not the same") from None
     temp.unlink()
 
 
-def exists(target: Path) -> UsageError:
+def exists(target: Path, what: str = "") -> UsageError:
     """Return the error for a result whose name another file has."""
-    return UsageError(f"{target} exists, and is not the same", hint="choose another name, or --force replaces it")
+    return UsageError(f"{target} exists{what}", hint="choose another name, or --force replaces it")
 
 
 @contextmanager

@@ -289,7 +289,7 @@ def _patiently(client: _Client, source: Source, part: Part, call: _Call) -> None
             if failures > retries or not retries or attempt == MAX_ATTEMPTS:
                 if source.status is None and host:
                     call.down.add(host)
-                raise SourceError(f"{failure}, {attempt} attempts") from failure
+                raise SourceError(f"{failure}, {attempt} attempt{'s' * (attempt > 1)}") from failure
             if wait > 1.1 * MAX_WAIT or wait > call.left():
                 raise SourceError(f"{failure}, and the next attempt would be in {wait:,.0f} s") from failure
             call.sleep(wait)

@@ -190,7 +190,7 @@ def test_a_host_that_is_down_is_not_waited_for_twice(get, server):
     with pytest.raises(FetchError) as caught:
         get("http://127.0.0.1:9/a", "http://127.0.0.1:9/b", network=Network(retries=2))
     assert "refused, 3 attempts (no answer, 0 bytes)" in str(caught.value)
-    assert "refused, 1 attempts (no answer, 0 bytes)" in str(caught.value)
+    assert "refused, 1 attempt (no answer, 0 bytes)" in str(caught.value)
     assert len(get.pauses) == 2
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 from bad_server import file, status
@@ -129,6 +132,18 @@ def test_a_broken_note_beside_a_part_is_no_note(server, get, tmp_path, note):
     assert get(server.at("/x", file(DATA))).read_bytes() == DATA
     assert server.ranges("/x") == ["bytes=1000-"]
     assert not (tmp_path / NOTE).exists()
+
+
+def test_the_part_of_a_killed_fetch_that_its_parent_never_reaped_is_taken_over(server, get, tmp_path):
+    code = "import time; from dvsprep.disk import tag; print(tag(), flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        part = tmp_path / f"{NAME}.part-{process.stdout.readline().strip()}"
+        part.write_bytes(DATA[:5000])
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet reaped
+        assert get(server.at("/x", file(DATA))).read_bytes() == DATA
+    assert server.ranges("/x") == ["bytes=5000-"]
+    assert not part.exists()
 
 
 def test_the_longest_of_several_parts_is_taken_and_one_of_a_living_process_is_not(server, get, tmp_path):
