@@ -58,7 +58,7 @@ def shared_roots() -> list[Path]:
 def mirrors(dataset: str = "") -> list[str]:
     """Return the mirrors to try first: ``$DVSPREP_MIRRORS`` (split at blanks), else the file's, the dataset's first."""
     value, origin = _lookup("mirrors", str.split)
-    own = [] if origin.startswith("$") else _read().get("datasets", {}).get(dataset, {}).get("mirrors", [])
+    own = [] if origin.startswith("$") else tables().get(dataset, {}).get("mirrors", [])
     return [*own, *(value or ())]
 
 
@@ -96,8 +96,14 @@ def settings() -> dict[str, tuple[Any, str]]:
         "codec": codec(),
     }
     found = {key: (value, _lookup(key)[1]) for key, value in values.items()}
-    for name, table in _read().get("datasets", {}).items():
+    for name, table in tables().items():
         found |= {f"datasets.{name}.{key}": (value, str(path())) for key, value in table.items()}
+    return found
+
+
+def tables() -> Mapping[str, Mapping[str, Any]]:
+    """Return what the file says of single datasets."""
+    found: Mapping[str, Mapping[str, Any]] = _read().get("datasets", {})
     return found
 
 

@@ -171,6 +171,9 @@ def test_config_prints_value_and_origin(file, monkeypatch, capfd):
     ]
     assert main(["config", "--json"]) == 0
     told = json.loads(capfd.readouterr().out)
+    file.write_text("[datasets.cifar10-dvs]\nmirrors = ['x']")
+    assert main(["config"]) == 0
+    assert capfd.readouterr().err == f"{file}: datasets.cifar10-dvs: no dataset is named so, here or below the root\n"
     assert told["settings"]["jobs"] == {"value": 3, "from": str(file)}
     assert told["exists"]
 

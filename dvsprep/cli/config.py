@@ -27,7 +27,7 @@ def command(as_json: bool) -> None:
 
     The file is $DVSPREP_CONFIG, else config.toml in the user's folder of settings.
     """
-    from dvsprep import config
+    from dvsprep import config, datasets
 
     file, found = config.path(), config.settings()
     if as_json:
@@ -37,6 +37,10 @@ def command(as_json: bool) -> None:
     _line("file", file or "none", "" if file and file.exists() else "not there")
     for key, (value, origin) in found.items():
         _line(key, _shown(value), origin)
+    known = datasets.names()
+    for name in config.tables():
+        if name not in known and not (config.root() / name).is_dir():
+            options.say(f"{file}: datasets.{name}: no dataset is named so, here or below the root")
 
 
 def _line(key: str, value: object, origin: str) -> None:
