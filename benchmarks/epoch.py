@@ -29,15 +29,12 @@ def run(dataset: Any, names: Sequence[str], request: Request, laps: Laps) -> Non
     names : sequence of str
         Of its samples, in its own order.
     """
-    from torch.utils.data import DataLoader, Subset
+    from torch.utils.data import DataLoader
 
     workers = request["workers"]
-    first = order(names, BATCH)
-    for x, _ in DataLoader(
-        Subset(dataset, first), batch_size=BATCH
-    ):  # files open, code loaded, before anything is timed
+    for x, _ in DataLoader(dataset, BATCH, sampler=order(names, BATCH)):  # opens files, loads code: not timed
         x.float()
-    loader = DataLoader(Subset(dataset, order(names, request["samples"])), batch_size=BATCH, num_workers=workers)
+    loader = DataLoader(dataset, BATCH, sampler=order(names, request["samples"]), num_workers=workers)
     sums, seen = [], 0
     with laps("epoch"):
         for x, _ in loader:

@@ -94,6 +94,8 @@ def runs(duration: int, samples: int) -> list[Run]:
     bare = epoch | {"workers": 0, "keep": False}
     made.append(Run("ours bare", DVSPREP, "loading", "epoch", "folder", bare, ("ours number",)))
     made.append(Run("sj bare", SPIKINGJELLY, "loading", "epoch", "spikingjelly", bare, ("sj number",)))
+    preloaded = epoch | {"workers": 2, "preload": True}
+    made.append(Run("ours preloaded", DVSPREP, "loading", "epoch", "folder", preloaded, ("ours number",)))
     fly = epoch | {"workers": 0, "fly": True}
     made.append(Run("ours fly", DVSPREP, "loading", "epoch", "folder", fly, ("ours folder",)))
     made.append(Run("ours decode", DVSPREP, "decode", "decode", "folder", dvs))
@@ -139,6 +141,9 @@ def rows(duration: int, samples: int, small: int) -> list[Row]:
     made += [
         Row("fly", "loading", "the same, 0 workers, frames made on the fly from the event cache", sj,
             Figure("ours fly", ("epoch",)), Figure("sj epoch 0", ("epoch",)), 8, moves=("epoch events", "epoch")),
+        Row("preloaded", "loading", "stored frames, 2 workers, preload=True: unpacked into shared memory before", sj,
+            Figure("ours preloaded", ("epoch",)), Figure("sj epoch 2", ("epoch",)), None,
+            moves=("epoch stored", "epoch")),
         Row("bare", "loading", "stored frames, 0 workers, memory allocator as the system has it", sj,
             Figure("ours bare", ("epoch",)), Figure("sj bare", ("epoch",)), None, moves=("epoch stored", "epoch")),
         Row("kernel", "decode", "AEDAT 3.1 decode kernel alone", "read() + one copy",

@@ -123,7 +123,7 @@ def epoch(request: Request, laps: Laps) -> None:
     if request["fly"]:
         source = dvsprep.open(made.events_paths()["train"]).frames(made.spec)
     else:
-        source = dvsprep.open(made.frames_paths()["train"])
+        source = dvsprep.open(made.frames_paths()["train"], preload=request.get("preload", False))
     epochs.run(source, names(source), request, laps)
 
 
