@@ -7,6 +7,7 @@ copy) alone, so workers, their number and a resumed run change nothing.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -150,8 +151,8 @@ class EpochSampler(Sampler[Draw]):
         if self.shuffle:
             order = torch.randperm(self.n, generator=generator(self.seed, Draw(-1, self.epoch))).tolist()
         draws = [Draw(i, self.epoch, copy) for i in order for copy in range(self.copies)][: self.n]
-        draws += draws[: len(self) * self.world - self.n]
-        return iter(draws[self.rank :: self.world])
+        dealt = itertools.islice(itertools.cycle(draws), len(self) * self.world)
+        return itertools.islice(dealt, self.rank, None, self.world)
 
 
 def pad_sequence_collate(samples: Sequence[Sample]) -> Batch:
