@@ -15,7 +15,7 @@ from engine_contract import EngineContract, inputs
 
 from train import backends, neuron, surrogate
 from train.backends import NeuronSpec, cpu, get
-from train.backends.cpu import native
+from train.backends.cpu import build, native
 from train.backends.cpu.fallback import Fallback
 from train.backends.cpu.plan import DERIVATIVES
 
@@ -42,10 +42,10 @@ class TestFallback(EngineContract):
 @pytest.fixture
 def undecided():
     """Forget what was loaded, before and after."""
-    for cached in (cpu.kernels, native.load, native._folder):
+    for cached in (cpu.kernels, build.load, build._folder):
         cached.cache_clear()
     yield
-    for cached in (cpu.kernels, native.load, native._folder):
+    for cached in (cpu.kernels, build.load, build._folder):
         cached.cache_clear()
 
 
@@ -90,11 +90,11 @@ def test_an_unwritable_cache_folder_is_replaced_by_a_private_one(undecided, monk
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("DVSPREP_ROOT", str(tmp_path / "file"))
     assert "C++" in get("cpu").describe()
-    assert not native._folder().is_relative_to(tmp_path)
+    assert not build._folder().is_relative_to(tmp_path)
 
 
 def test_many_processes_may_need_the_library_first(tmp_path: Path) -> None:
-    code = "import train.backends.cpu.native as n; print(n.load()[1])"
+    code = "import train.backends.cpu.build as n; print(n.load()[1])"
     environment = os.environ | {"DVSPREP_ROOT": str(tmp_path)}
 
     def load(_: int) -> str:

@@ -1,6 +1,6 @@
 """The engine "cpu": a neuron over all time steps in one pass over memory, forwards and backwards.
 
-The kernels are C++ that the machine's own compiler builds at first use (native.py); where there is none, Numba's
+The kernels are C++ that the machine's own compiler builds at first use (build.py); where there is none, Numba's
 (fallback.py). Why C++: measured in benchmarks/train_results.md.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from train.backends.cpu import layout, native
+from train.backends.cpu import build, layout, native
 from train.backends.cpu.plan import Plan, plan, refusal
 from train.backends.spec import NeuronSpec, inverse_tau
 
@@ -49,7 +49,7 @@ def kernels() -> Kernels:
     """Return the C++ kernels, or Numba's; why not the former is said in the log, once."""
     try:
         return native.Native()
-    except native.CompilerError as error:
+    except build.CompilerError as error:
         from train.backends.cpu.fallback import Fallback
 
         logging.getLogger("train").warning("backend cpu: no C++ kernels (%s); Numba's run, more slowly", error)

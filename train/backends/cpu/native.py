@@ -1,41 +1,26 @@
-"""C++ text in, a loaded library out: compiled once a machine, at first use, by the compiler that is there."""
+"""Tensors in, C++ kernels run on their memory."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from dataclasses import astuple
-from pathlib import Path
 from typing import Any
 
-import llvmlite.binding
-import platformdirs
 import torch
-from filelock import FileLock
 from torch import Tensor
 
+from train.backends.cpu import build
 from train.backends.cpu.plan import Plan
 
-FORBID = "DVSPREP_NO_COMPILER"
-HERE = Path(__file__).parent
-SOURCES = ("surrogate.cpp", "multi_step.cpp")
-HEADERS = ("rows.hpp",)
-# No contraction and nothing of -ffast-math: numbers are the torch engine's. Kernels neither read errno nor trap.
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
-OPENMP = (("-fopenmp",), ())  # tried in this order: Apple's clang has none
-SECONDS = 300
-SIGNATURES = {  # n: Neuron, p: pointer, l: int64, i: int
-    "neuron_forward": ("nii ll pl p ppp i", None),
-    "neuron_backward": ("nii ll pl p pl pp pp ii", ctypes.c_double),
-}
 PARALLEL_FROM = 1 << 15  # numbers: below, a second thread costs more than it brings
 STREAM_FROM = 16 << 20  # bytes: outputs of this size go past the caches
+SIGNATURES = {  # n: Neuron, b: Block, p: pointer, l: int64, i: int
+    "neuron_forward": ("nii ll pl p ppp i", None),
+    "neuron_backward": ("nii ll pl p pl pp pp ii", ctypes.c_double),
+    "block_statistics": ("bi ppp", None),
+    "block_forward": ("nbi ppp ppp", None),
+    "block_backward": ("nbi ppppp p pp pp pp ii", ctypes.c_double),
+}
 
 
 class Native:
@@ -44,7 +29,8 @@ class Native:
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)
 
     def __init__(self) -> None:
-        self.library, self.made_by = load()
+        self.library, self.made_by = build.load()
+        _declare(self.library)
 
     def describe(self) -> str:
         """Return what runs, in words."""
@@ -76,11 +62,72 @@ class Native:
         )  # fmt: skip
         return total
 
+    def statistics(self, y: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """Return mean and biased variance of each channel, in float64."""
+        mean, variance = (torch.empty(y.shape[1], dtype=torch.float64) for _ in range(2))
+        self.library.block_statistics(
+            _block(shape, pool=False), y.dtype == torch.bfloat16, *map(_address, (y, mean, variance))
+        )
+        return mean, variance
+
+    def block_forward(
+        self,
+        plan: Plan,
+        pool: bool,
+        shape: torch.Size,
+        y: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        v_first: Tensor | None,
+        s: Tensor,
+        v_last: Tensor,
+    ) -> None:
+        """Write s and v_last."""
+        start = _neuron(plan), _block(shape, pool=pool), y.dtype == torch.bfloat16
+        self.library.block_forward(*start, *map(_address, (y, scale, shift, v_first, s, v_last)))
+
+    def block_backward(
+        self,
+        plan: Plan,
+        pool: bool,
+        shape: torch.Size,
+        y: Tensor,
+        norm: tuple[Tensor, Tensor, Tensor, Tensor],
+        v_first: Tensor | None,
+        g_out: Tensor,
+        g_last: Tensor | None,
+        gy: Tensor,
+        g_first: Tensor | None,
+        g_weight: Tensor,
+        g_bias: Tensor,
+        *,
+        training: bool,
+        decay_learns: bool,
+    ) -> float:
+        """Write gy, g_first, g_weight and g_bias; return the gradient of 1/tau."""
+        start = _neuron(plan), _block(shape, pool=pool), y.dtype == torch.bfloat16
+        mean, rstd, scale, shift = norm
+        tensors = y, scale, shift, mean, rstd, v_first, g_out, g_last, gy, g_first, g_weight, g_bias
+        total: float = self.library.block_backward(*start, *map(_address, tensors), training, decay_learns)
+        return total
+
+
+def _neuron(plan: Plan) -> Any:
+    return ctypes.byref(Neuron(*astuple(plan)))
+
+
+def _block(shape: torch.Size, *, pool: bool) -> Any:
+    T, N, C, H, W = shape
+    return ctypes.byref(Block(T, N, H, W, C, pool, _threads(shape.numel())))
+
+
+def _threads(numbers: int) -> int:
+    return 1 if numbers < PARALLEL_FROM else torch.get_num_threads()
+
 
 def _start(plan: Plan, x: Tensor) -> tuple[Any, int, int]:
     """Return what every kernel takes first: the neuron, whether x is bfloat16, the threads."""
-    small = x.numel() < PARALLEL_FROM
-    return ctypes.byref(Neuron(*astuple(plan))), x.dtype == torch.bfloat16, 1 if small else torch.get_num_threads()
+    return _neuron(plan), x.dtype == torch.bfloat16, _threads(x.numel())
 
 
 def _address(x: Tensor | None) -> int | None:
@@ -105,105 +152,20 @@ class Neuron(ctypes.Structure):
     )
 
 
-class CompilerError(RuntimeError):
-    """No library, and why: there is no compiler, it is forbidden, or it failed."""
+class Block(ctypes.Structure):
+    """A sequence of images as the kernels see it; the fields of block.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("T", "B", "H", "W", "C")),
+        *((name, ctypes.c_int32) for name in ("pool", "threads")),
+    )
 
 
-@functools.cache
-def load() -> tuple[ctypes.CDLL, str]:
-    """Return the library and how it was made, in words.
-
-    Raises
-    ------
-    CompilerError
-        With what failed and why.
-    """
-    if os.environ.get(FORBID, "0") not in ("", "0"):
-        raise CompilerError(f"the environment variable {FORBID} forbids it")
-    compiler = _compiler()
-    try:
-        version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CompilerError(f"{compiler} does not run: {error}") from error
-    problems = []
-    for openmp in OPENMP:
-        command = [compiler, *FLAGS, _tuned(), *openmp]
-        path = _folder() / f"kernels-{_key(command, version)}.so"
-        try:
-            library = _declared(_built(command, path))
-        except CompilerError as error:
-            problems.append(str(error))
-            continue
-        return library, f"{version.splitlines()[0]}{'' if openmp else ', without OpenMP: one thread'}"
-    raise CompilerError(problems[0])
-
-
-def _compiler() -> str:
-    asked = os.environ.get("CXX")
-    for name in [asked] if asked else ["g++", "clang++"]:
-        if found := shutil.which(name):
-            return found
-    raise CompilerError(f"no C++ compiler: {f'CXX={asked} was' if asked else 'neither g++ nor clang++ were'} found")
-
-
-def _tuned() -> str:
-    return "-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"
-
-
-def _key(command: list[str], version: str) -> str:
-    """Return what tells two libraries apart: the text, the compiler, its flags and the processor (a shared HOME)."""
-    digest = hashlib.sha256()
-    for name in (*SOURCES, *HEADERS):
-        digest.update((HERE / name).read_bytes())
-    cpu = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten()
-    digest.update(repr((command[1:], version, platform.platform(), cpu)).encode())
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def _folder() -> Path:
-    """Return where libraries are kept; a private folder for this process where ours cannot be written."""
-    root = os.environ.get("DVSPREP_ROOT") or platformdirs.user_cache_dir("dvsprep")
-    folder = Path(root).expanduser() / ".native"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="dvsprep-native-"))
-
-
-def _built(command: list[str], path: Path) -> Path:
-    """Compile unless it is there. One process compiles, others wait; the file has its name only when it is whole."""
-    if path.exists():
-        return path
-    with FileLock(path.with_suffix(".lock")), tempfile.TemporaryDirectory(dir=path.parent) as work:
-        if path.exists():
-            return path
-        made = Path(work) / path.name
-        command = [*command, "-o", str(made), *(str(HERE / name) for name in SOURCES)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise CompilerError(f"{command[0]} does not run: {error}") from error
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-            words = lines[0] if lines else f"exit code {done.returncode}"
-            raise CompilerError(f"{command[0]} failed: {words.strip()}")
-        made.replace(path)
-    return path
-
-
-def _declared(path: Path) -> ctypes.CDLL:
-    """Load the library and tell ctypes the signatures, one letter an argument."""
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise CompilerError(f"{path} does not load: {error}") from error
-    kinds = {"n": ctypes.POINTER(Neuron), "p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int}
+def _declare(library: ctypes.CDLL) -> None:
+    """Tell ctypes the signatures, one letter an argument."""
+    numbers = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int}
+    kinds = {"n": ctypes.POINTER(Neuron), "b": ctypes.POINTER(Block), **numbers}
     for name, (arguments, result) in SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes = [kinds[letter] for letter in arguments.replace(" ", "")]
         function.restype = result
-    return library

@@ -1,0 +1,359 @@
+// BatchNorm + neuron, with or without MaxPool 2x2, over all time steps: y [T, B, H, W, C] (channels last) in, spikes
+// out, and back. What lies between the three is never in main memory.
+//
+// Without pooling an image is one line of H W pixels; with it, lines are taken two at a time. A strip is a part of a
+// line (or of both) short enough for the caches: all its time steps are worked on before the next.
+#include "rows.hpp"
+
+#include <algorithm>
+
+struct Block {  // the same fields in the same order as Block in native.py
+    int64_t T, B, H, W, C;
+    int32_t pool, threads;
+};
+
+namespace {
+
+struct Strip {
+    int64_t image, line, column;  // of the batch; of the image, twice the pooled one; in pixels
+    int64_t lines, columns;       // 1 or 2; pixels in each line
+    int64_t pooled;               // outputs, each of two columns; 0 where a single line is left over
+};
+
+// How the images are cut into strips; a function of the shapes alone.
+struct Cut {
+    int64_t lines, width, columns, across, down, count;  // lines taken at a time, pixels a line, pixels a strip
+    int64_t H, W;
+    bool pool;
+
+    explicit Cut(const Block& s) : H(s.pool ? s.H : 1), W(s.pool ? s.W : s.H * s.W), pool(s.pool) {
+        lines = pool ? 2 : 1;
+        const int64_t fits = row_length(s.T) / (lines * (s.C ? s.C : 1)) / 2 * 2;
+        columns = fits < 2 ? 2 : fits;
+        across = (W + columns - 1) / columns;
+        down = (H + lines - 1) / lines;
+        count = s.B * down * across;
+    }
+    Strip operator[](int64_t i) const {
+        Strip strip;
+        strip.column = i % across * columns;
+        strip.line = i / across % down * lines;
+        strip.image = i / across / down;
+        strip.lines = std::min(lines, H - strip.line);
+        strip.columns = std::min(columns, W - strip.column);
+        strip.pooled = pool && strip.lines == 2 ? strip.columns / 2 : 0;
+        return strip;
+    }
+};
+
+// One number a channel, repeated for each pixel of a strip: loops then run over pixels and channels alike.
+std::vector<float> repeated(const float* channels, int64_t C, int64_t pixels) {
+    std::vector<float> row(C * pixels);
+    for (int64_t i = 0; i < C * pixels; ++i) row[i] = channels[i % C];
+    return row;
+}
+
+template <class Y>
+void statistics(const Block& s, const Y* y, double* mean, double* variance) {
+    const int64_t C = s.C, rows = s.T * s.B * s.H * s.W, together = 256;
+    std::vector<double> sums(2 * C * s.threads);
+    std::vector<float> shift(C);  // the first pixel: subtracted, so that a large mean costs no digits
+    for (int64_t c = 0; c < C; ++c) shift[c] = rows ? load(y + c) : 0.0f;
+#pragma omp parallel num_threads(s.threads)
+    {
+        std::vector<float> memory(2 * C);
+        float *sum = memory.data(), *square = sum + C;
+        const float* first = shift.data();
+        double *all = sums.data() + 2 * C * omp_get_thread_num(), *squares = all + C;
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < rows; r += together) {
+            std::fill(memory.begin(), memory.end(), 0.0f);
+            for (int64_t i = r; i < std::min(rows, r + together); ++i) {
+                const Y* pixel = y + i * C;
+#pragma omp simd
+                for (int64_t c = 0; c < C; ++c) {
+                    const float d = load(pixel + c) - first[c];
+                    sum[c] += d;
+                    square[c] += d * d;
+                }
+            }
+            for (int64_t c = 0; c < C; ++c) all[c] += sum[c], squares[c] += square[c];
+        }
+    }
+    for (int64_t c = 0; c < C; ++c) {
+        double sum = 0, square = 0;
+        for (int64_t k = 0; k < s.threads; ++k) sum += sums[2 * C * k + c], square += sums[2 * C * k + C + c];
+        mean[c] = shift[c] + sum / rows;
+        variance[c] = std::max(0.0, square / rows - sum / rows * (sum / rows));
+    }
+}
+
+template <class Y, int CHARGE>
+void step_row(const Neuron& p, const Y* y, const float* scale, const float* shift, float* spikes, float* v, int64_t n) {
+    const float decay = p.decay, threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard;
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+        const float h = charged<CHARGE>(v[i], load(y + i) * scale[i] + shift[i], decay, reset);
+        const bool fires = h >= threshold;
+        spikes[i] = fires ? 1.0f : 0.0f;
+        v[i] = fires ? (hard ? reset : h - threshold) : h;
+    }
+}
+
+template <class Y, int CHARGE>
+void charge_row(const Neuron& p, const Y* y, const float* scale, const float* shift, float* h, float* v, int64_t n) {
+    const float decay = p.decay, threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard;
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+        const float z = charged<CHARGE>(v[i], load(y + i) * scale[i] + shift[i], decay, reset);
+        h[i] = z;
+        v[i] = z >= threshold ? (hard ? reset : z - threshold) : z;
+    }
+}
+
+template <class Y> void store_row(const float* from, Y* to, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) store(to + i, from[i]);
+}
+
+template <class Y>
+void pool_row(const float* upper, const float* lower, Y* out, int64_t pooled, int64_t C) {
+    for (int64_t k = 0; k < pooled; ++k) {
+        const float *a = upper + 2 * k * C, *b = lower + 2 * k * C;
+        Y* to = out + k * C;
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) store(to + c, std::max(std::max(a[c], a[C + c]), std::max(b[c], b[C + c])));
+    }
+}
+
+template <class Y>
+void forward(const Neuron& p, const Block& s, const Y* y, const float* scales, const float* shifts,
+             const float* v_first, Y* out, float* v_last) {
+    const Cut cut(s);
+    const int64_t C = s.C, W = cut.W, plane = s.B * cut.H * W * C, length = cut.columns * C;
+    const int64_t OH = s.H / 2, OW = s.W / 2, out_plane = s.pool ? s.B * OH * OW * C : plane;
+    const std::vector<float> scale = repeated(scales, C, cut.columns), shift = repeated(shifts, C, cut.columns);
+#pragma omp parallel num_threads(s.threads)
+    {
+        std::vector<float> memory(4 * length);
+        float *v = memory.data(), *spikes = v + 2 * length;
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < cut.count; ++i) {
+            const Strip strip = cut[i];
+            const int64_t n = strip.columns * C, at = ((strip.image * cut.H + strip.line) * W + strip.column) * C;
+            const int64_t to = ((strip.image * OH + strip.line / 2) * OW + strip.column / 2) * C;
+            for (int64_t k = 0; k < strip.lines; ++k) {
+                if (v_first) memcpy(v + k * length, v_first + at + k * W * C, n * 4);
+                else std::fill(v + k * length, v + k * length + n, p.reset);
+            }
+            for (int64_t t = 0; t < s.T; ++t) {
+                for (int64_t k = 0; k < strip.lines; ++k)
+                    by_charge(p.charge, [&](auto c) {
+                        step_row<Y, c()>(p, y + t * plane + at + k * W * C, scale.data(), shift.data(),
+                                         spikes + k * length, v + k * length, n);
+                    });
+                if (s.pool) pool_row(spikes, spikes + length, out + t * out_plane + to, strip.pooled, C);
+                else store_row(spikes, out + t * out_plane + at, n);
+            }
+            if (v_last)
+                for (int64_t k = 0; k < strip.lines; ++k) memcpy(v_last + at + k * W * C, v + k * length, n * 4);
+        }
+    }
+}
+
+// MaxPool sends a gradient to the first spike of its window, to the first element if there is none. The surrogate is
+// needed there only: gather these potentials, then spread the gradients times the slopes.
+void gather_row(const float* upper, const float* lower, float threshold, float* chosen, int64_t pooled, int64_t C) {
+    for (int64_t k = 0; k < pooled; ++k) {
+        const float *a = upper + 2 * k * C, *b = lower + 2 * k * C;
+        float* to = chosen + k * C;
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) {
+            const float h0 = a[c], h1 = a[C + c], h2 = b[c], h3 = b[C + c];
+            to[c] = h0 >= threshold ? h0 : h1 >= threshold ? h1 : h2 >= threshold ? h2 : h3 >= threshold ? h3 : h0;
+        }
+    }
+}
+
+template <class Y>
+void spread_row(const float* upper, const float* lower, float threshold, const float* slope, const Y* g, float* e_upper,
+                float* e_lower, int64_t pooled, int64_t C) {
+    for (int64_t k = 0; k < pooled; ++k) {
+        const float *a = upper + 2 * k * C, *b = lower + 2 * k * C, *sl = slope + k * C;
+        const Y* from = g + k * C;
+        float *ea = e_upper + 2 * k * C, *eb = e_lower + 2 * k * C;
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) {
+            const bool f0 = a[c] >= threshold, f1 = a[C + c] >= threshold;
+            const bool f2 = b[c] >= threshold, f3 = b[C + c] >= threshold;
+            const float e = load(from + c) * sl[c];
+            const bool none = !(f0 | f1 | f2 | f3);
+            ea[c] = f0 | none ? e : 0.0f;
+            ea[C + c] = f1 & !f0 ? e : 0.0f;
+            eb[c] = f2 & !(f0 | f1) ? e : 0.0f;
+            eb[C + c] = f3 & !(f0 | f1 | f2) ? e : 0.0f;
+        }
+    }
+}
+
+template <class Y>
+void gradient_row(const float* gh, const Y* y, const float* mean, const float* scale, float input, float carry, Y* gy,
+                  float* g, float* sum, float* product, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+        const float x = gh[i] * input;
+        store(gy + i, x * scale[i]);
+        g[i] = gh[i] * carry;
+        sum[i] += x;
+        product[i] += x * (load(y + i) - mean[i]);
+    }
+}
+
+struct Sums {  // over T, B, H, W, one a channel: of dL/dx, and of dL/dx (y - mean)
+    std::vector<double> sum, product;
+    double decay = 0;
+};
+
+template <class Y>
+Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, const float* shifts, const float* means,
+              const float* v_first, const Y* g_out, const float* g_last, Y* gy, float* g_first, bool decay_learns) {
+    const Cut cut(s);
+    const int64_t T = s.T, C = s.C, W = cut.W, plane = s.B * cut.H * W * C, length = cut.columns * C;
+    const int64_t OH = s.H / 2, OW = s.W / 2, out_plane = s.pool ? s.B * OH * OW * C : plane;
+    const std::vector<float> scale = repeated(scales, C, cut.columns), shift = repeated(shifts, C, cut.columns);
+    const std::vector<float> mean = repeated(means, C, cut.columns);
+    const float input = input_slope(p), carry = carry_slope(p);
+    std::vector<double> sums(2 * C * s.threads), decays(decay_learns ? cut.count : 0);
+#pragma omp parallel num_threads(s.threads)
+    {
+        std::vector<float> memory((2 * T + 11) * length);
+        float *h = memory.data(), *v = h + 2 * T * length, *g = v + 2 * length, *over = g + 2 * length;
+        float *chosen = over + 2 * length, *slope = chosen + length, *gh = slope + length;
+        float *sum = gh + length, *product = sum + length;
+        double *all = sums.data() + 2 * C * omp_get_thread_num(), *products = all + C;
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < cut.count; ++i) {
+            const Strip strip = cut[i];
+            const int64_t n = strip.columns * C, at = ((strip.image * cut.H + strip.line) * W + strip.column) * C;
+            const int64_t from = ((strip.image * OH + strip.line / 2) * OW + strip.column / 2) * C;
+            auto start = [&](float* row, int64_t k) {
+                if (v_first) memcpy(row, v_first + at + k * W * C, n * 4);
+                else std::fill(row, row + n, p.reset);
+            };
+            for (int64_t k = 0; k < strip.lines; ++k) {
+                start(v, k);
+                for (int64_t t = 0; t < T; ++t)
+                    by_charge(p.charge, [&](auto c) {
+                        charge_row<Y, c()>(p, y + t * plane + at + k * W * C, scale.data(), shift.data(),
+                                           h + (2 * t + k) * length, v, n);
+                    });
+                if (g_last) memcpy(g + k * length, g_last + at + k * W * C, n * 4);
+                else std::fill(g + k * length, g + k * length + n, 0.0f);
+            }
+            std::fill(sum, sum + 2 * length, 0.0f);
+            double decay = 0;
+            for (int64_t t = T - 1; t >= 0; --t) {
+                const float *upper = h + 2 * t * length, *lower = upper + length;
+                if (s.pool) {
+                    if (2 * strip.pooled < strip.columns || strip.lines < 2) std::fill(over, over + 2 * length, 0.0f);
+                    gather_row(upper, lower, p.threshold, chosen, strip.pooled, C);
+                    surrogate_row(p, chosen, slope, strip.pooled * C);
+                    spread_row(upper, lower, p.threshold, slope, g_out + t * out_plane + from, over, over + length,
+                               strip.pooled, C);
+                }
+                for (int64_t k = 0; k < strip.lines; ++k) {
+                    const float* ht = upper + k * length;
+                    const int64_t there = t * plane + at + k * W * C;
+                    if (!s.pool || !p.detach) surrogate_row(p, ht, slope, n);
+                    if (!s.pool)
+#pragma omp simd
+                        for (int64_t j = 0; j < n; ++j) over[j] = load(g_out + there + j) * slope[j];
+                    through_reset_row(p, ht, slope, over + k * length, g + k * length, gh, n);
+                    if (decay_learns) {
+                        if (t) reset_row(p, ht - 2 * length, v, n);
+                        else start(v, k);
+                        decay += decay_gradient(p, gh, ht, v, n);
+                    }
+                    gradient_row(gh, y + there, mean.data(), scale.data(), input, carry, gy + there, g + k * length, sum,
+                                 product, n);
+                }
+            }
+            if (g_first)
+                for (int64_t k = 0; k < strip.lines; ++k) memcpy(g_first + at + k * W * C, g + k * length, n * 4);
+            if (decay_learns) decays[i] = decay;
+            for (int64_t j = 0; j < strip.columns; ++j)
+                for (int64_t c = 0; c < C; ++c) all[c] += sum[j * C + c], products[c] += product[j * C + c];
+        }
+    }
+    Sums total{std::vector<double>(C), std::vector<double>(C)};
+    for (int64_t k = 0; k < s.threads; ++k)
+        for (int64_t c = 0; c < C; ++c)
+            total.sum[c] += sums[2 * C * k + c], total.product[c] += sums[2 * C * k + C + c];
+    for (const double one : decays) total.decay += one;
+    return total;
+}
+
+// The batch's own statistics depend on y: dL/dy = scale (dL/dx - mean(dL/dx) - x^ mean(dL/dx x^)); gy holds the first.
+template <class Y>
+void through_statistics(const Block& s, const Y* y, const float* means, const float* scales, const Sums& sums,
+                        const float* rstd, Y* gy) {
+    const int64_t C = s.C, rows = s.T * s.B * s.H * s.W, together = std::max<int64_t>(1, 1024 / C);
+    std::vector<float> constant(C), factor(C);
+    for (int64_t c = 0; c < C; ++c) {
+        factor[c] = float(scales[c] * double(rstd[c]) * rstd[c] * sums.product[c] / rows);
+        constant[c] = float(scales[c] * sums.sum[c] / rows - double(means[c]) * factor[c]);
+    }
+    const std::vector<float> constants = repeated(constant.data(), C, together);
+    const std::vector<float> factors = repeated(factor.data(), C, together);
+    const float *k = constants.data(), *f = factors.data();
+#pragma omp parallel for schedule(static) num_threads(s.threads)
+    for (int64_t r = 0; r < rows; r += together) {
+        const int64_t n = std::min(together, rows - r) * C;
+        const Y* from = y + r * C;
+        Y* to = gy + r * C;
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) store(to + i, load(to + i) - k[i] - load(from + i) * f[i]);
+    }
+}
+
+template <class Y>
+double backward_all(const Neuron& p, const Block& s, const Y* y, const float* scale, const float* shift,
+                    const float* mean, const float* rstd, const float* v_first, const Y* g_out, const float* g_last,
+                    Y* gy, float* g_first, float* g_weight, float* g_bias, bool training, bool decay_learns) {
+    const Sums sums = backward(p, s, y, scale, shift, mean, v_first, g_out, g_last, gy, g_first, decay_learns);
+    for (int64_t c = 0; c < s.C; ++c) {
+        g_bias[c] = float(sums.sum[c]);
+        g_weight[c] = float(sums.product[c] * rstd[c]);
+    }
+    if (training) through_statistics(s, y, mean, scale, sums, rstd, gy);
+    return sums.decay;
+}
+
+}  // namespace
+
+// bf: whether y, the spikes and their gradients are bfloat16. Null: what nobody asked for.
+extern "C" void block_statistics(const Block* s, int bf, const void* y, double* mean, double* variance) {
+    if (bf) statistics(*s, static_cast<const bf16*>(y), mean, variance);
+    else statistics(*s, static_cast<const float*>(y), mean, variance);
+}
+
+extern "C" void block_forward(const Neuron* p, const Block* s, int bf, const void* y, const float* scale,
+                              const float* shift, const float* v_first, void* out, float* v_last) {
+    if (bf) forward(*p, *s, static_cast<const bf16*>(y), scale, shift, v_first, static_cast<bf16*>(out), v_last);
+    else forward(*p, *s, static_cast<const float*>(y), scale, shift, v_first, static_cast<float*>(out), v_last);
+}
+
+extern "C" double block_backward(const Neuron* p, const Block* s, int bf, const void* y, const float* scale,
+                                 const float* shift, const float* mean, const float* rstd, const float* v_first,
+                                 const void* g_out, const float* g_last, void* gy, float* g_first, float* g_weight,
+                                 float* g_bias, int training, int decay_learns) {
+    if (bf)
+        return backward_all(*p, *s, static_cast<const bf16*>(y), scale, shift, mean, rstd, v_first,
+                            static_cast<const bf16*>(g_out), g_last, static_cast<bf16*>(gy), g_first, g_weight, g_bias,
+                            training, decay_learns);
+    return backward_all(*p, *s, static_cast<const float*>(y), scale, shift, mean, rstd, v_first,
+                        static_cast<const float*>(g_out), g_last, static_cast<float*>(gy), g_first, g_weight, g_bias,
+                        training, decay_learns);
+}
