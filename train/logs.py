@@ -143,6 +143,11 @@ class FiringRates:
 
         return count
 
+    def words(self) -> str:
+        """Return the mean over layers, for a progress bar."""
+        means = self.means()
+        return f", firing rate {sum(means.values()) / len(means):.3f}" if means else ""
+
     def means(self) -> dict[str, float]:
         """Return the rates by layer."""
         return {name: round(self.sums[name] / n, 5) for name, n in self.calls.items() if n}

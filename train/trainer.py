@@ -11,6 +11,7 @@ import math
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,14 +115,15 @@ class Trainer:
         """Train on every batch once; return the log row's ``train_`` part."""
         model.train()
         scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
-        meter = logs.Meter(args.num_classes)
+        meter, rates = logs.Meter(args.num_classes), logs.FiringRates(model)
         bar = tqdm(data_loader, f"epoch {epoch}/{args.epochs}", disable=None, leave=False, unit="batch")
         for number, (x, labels, lengths) in enumerate(bar, 1):
             x, labels = x.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             target = optim.soft_targets(labels, args.num_classes, args.label_smoothing)
             x, target = optim.mix(self.preprocess_train_sample(args, x), target, args.mixup_alpha, args.cutmix_alpha)
             optimizer.zero_grad()
-            output = self._scores(args, model, x, lengths)
+            with rates.watch() if number == 1 else nullcontext():  # one batch tells, and counting takes time
+                output = self._scores(args, model, x, lengths)
             loss = criterion(output, target)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -135,9 +137,9 @@ class Trainer:
             if model_ema is not None:
                 model_ema.update_parameters(model)
             meter.add(value, *self.cal_acc1_acc5(output.detach(), labels), output.detach(), labels)
-            bar.set_postfix_str(meter.words())
+            bar.set_postfix_str(meter.words() + rates.words())
         functional.reset_net(model)
-        return meter.row("train")
+        return meter.row("train") | {"firing_rate": rates.means()}
 
     @torch.no_grad()
     def evaluate(
