@@ -6,12 +6,9 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dvsprep.errors import UsageError
-from train.augment import mirrored_labels
-
-STEPS = 1500  # about what small sets need; large ones take the field's 64 epochs
+STEPS = 800  # what small sets need; others take the field's 64 epochs
 FIELD_EPOCHS = 64
-HANDED = ("left", "right")
+FEW = 150  # samples a class, up to which shifts and rotations help more than they cost
 
 
 def choose(args: Namespace, facts: Mapping[str, Any], samples: int) -> Iterator[str]:
@@ -23,21 +20,21 @@ def choose(args: Namespace, facts: Mapping[str, Any], samples: int) -> Iterator[
             setattr(args, name, value)
             chosen[name] = value
 
-    small = samples < 500
     side = max(facts["sensor"])
+    few = samples < FEW * len(facts["classes"])
     settle("model", "nmnist_net" if side < 64 else "dvs_gesture_net")
     settle("neuron", "lif" if args.model == "dvs_gesture_net" else "plif")
     settle("channels", channels_of(args.model) if args.device.startswith("cuda") else 32)
-    settle("batch_size", min(16, max(4, samples // 8), samples))
-    settle("epochs", min(256, max(FIELD_EPOCHS, round(STEPS * args.batch_size / samples))) if small else FIELD_EPOCHS)
+    settle("batch_size", min(16, max(4, samples // 16), samples))
+    settle("epochs", min(256, max(FIELD_EPOCHS if samples >= 500 else 1, round(STEPS * args.batch_size / samples))))
     settle("opt", "adam")
     settle("lr", 1e-3 if args.opt.startswith(("adam", "rms")) else 0.1)
-    settle("val_ratio", 0.15)
-    augmented = args.augment == "auto"
-    settle("shift", side // 16 if augmented and small else 0)
-    settle("affine", False)
+    settle("val_ratio", 0.1)
+    augmented = few and args.augment == "auto"
+    settle("shift", max(1, side // 32) if augmented else 0)
+    settle("affine", augmented)
     settle("erase", 0.0)
-    settle("flip", augmented and small and handed(facts["classes"]))
+    settle("flip", False)
     if chosen:
         words = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
         yield f"chosen for {samples} samples of {facts['sensor'][0]} x {facts['sensor'][1]}, T = {facts['T']}: {words}"
@@ -48,12 +45,3 @@ def channels_of(model: str) -> int:
     from train.models import MODELS
 
     return int(MODELS[model].default_channels)  # type: ignore[attr-defined]
-
-
-def handed(classes: list[str]) -> bool:
-    """Tell whether class names speak of left and right, and every mirror image is a class."""
-    try:
-        labels = mirrored_labels(classes)
-    except UsageError:
-        return False
-    return labels != list(range(len(classes)))

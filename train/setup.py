@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from dvsprep.errors import BackendError, UsageError
-from train import backends, checkpoint, functional, neuron
+from train import backends, checkpoint, functional, fused, neuron
 from train.data import EpochSampler, pad_sequence_collate
 from train.logs import say
 
@@ -90,6 +90,8 @@ def placed(net: nn.Module, args: Namespace, where: torch.device) -> nn.Module:
     """Return the network on its device, its neurons on their engine; say which and why."""
     functional.set_backend(net, args.backend)
     net = net.to(where)
+    if where.type == "cpu":
+        fused.fuse(net)
     dtype = args.amp_dtype if args.amp else torch.float32
     specs = {module.spec for module in net.modules() if isinstance(module, neuron.BaseNode)}
     if args.backend == "auto":

@@ -102,16 +102,16 @@ def test_workers_change_nothing(sample_caches):
 @pytest.mark.parametrize(
     ("samples", "sensor", "classes", "expected"),
     [
-        (1176, [128, 128], ["left hand wave", "right hand wave"], {"batch_size": 16, "epochs": 64, "flip": False}),
-        (72, [128, 128], ["left hand wave", "right hand wave"], {"batch_size": 9, "flip": True, "shift": 8}),
-        (72, [128, 128], ["left hand wave"], {"flip": False}),
-        (3, [128, 128], ["a"], {"batch_size": 3}),
-        (60000, [34, 34], ["0", "1"], {"model": "nmnist_net", "neuron": "plif", "epochs": 64, "flip": False}),
+        (1176, [128, 128], 11, {"batch_size": 16, "epochs": 64, "shift": 4, "affine": True, "flip": False}),
+        (72, [128, 128], 11, {"batch_size": 4, "epochs": 44, "shift": 4}),
+        (3, [128, 128], 1, {"batch_size": 3, "epochs": 256}),
+        (1000, [34, 34], 10, {"model": "nmnist_net", "neuron": "plif", "epochs": 64, "shift": 1}),
+        (60000, [34, 34], 10, {"batch_size": 16, "epochs": 64, "shift": 0, "affine": False}),
     ],
 )
 def test_defaults_fit_the_cache(samples, sensor, classes, expected):
     args = FramesTrainer().get_args_parser().parse(["--device", "cpu"])
-    (words,) = defaults.choose(args, {"T": 16, "sensor": sensor, "classes": classes}, samples)
+    (words,) = defaults.choose(args, {"T": 16, "sensor": sensor, "classes": ["a"] * classes}, samples)
     found = vars(args)
     assert {k: found[k] for k in expected} == expected
     for name, value in expected.items():
