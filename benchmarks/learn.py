@@ -85,7 +85,7 @@ def learn(name: str, folder: Path) -> None:
     caches = call(folder, "dvsprep", "frames", run.dataset, *run.frames, *unverified).splitlines()
     cache = next(path for path in caches if ".train." in path)
     begun = time.perf_counter()
-    told = call(folder, *run.train, "--cache", os.path.relpath(cache, folder))
+    told = call(folder, *run.train, "--cache", os.path.relpath(folder / cache, folder))
     seconds = time.perf_counter() - begun
     result = json.loads(told.splitlines()[-1])
     target = RESULTS / name
