@@ -51,7 +51,7 @@ RUNS = {
         note="1,000 training and 100 test recordings, not the whole set: no figure to compare with papers.",
     ),
     "gestures": Learned(
-        "Ten real DVS gestures", "dvs128", ("--split-by", "number", "-T", "16"), ("train.dvsg",), 0.9,
+        "Ten real DVS gestures", "dvs128", ("--duration", "62500"), ("train.dvsg",), 0.9,
         archives=("dvs-gesture-10/DvsGesture.tar.gz",),
         note="A smoke test on real DVS data: one recording a class, the first second to train on, the rest to test.",
     ),
