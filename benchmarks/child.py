@@ -84,7 +84,7 @@ def call(python: str, module: str, request: Request, *, watch: bool = False) -> 
         raise SystemExit(f"{module} failed at {request['task']} (exit code {child.returncode})")
     answer: Answer = json.loads(out.splitlines()[-1])
     if tree is not None:
-        answer["tree"] = tree.stop()
+        answer["tree"], answer["anonymous"] = tree.stop()
     return answer
 
 
@@ -130,21 +130,24 @@ def peak() -> int:
 
 
 class _Watch:
-    """The largest memory that a process and its children held together; a page they share counts once.
+    """The most memory that a process and its children held together: all of it, and what no file stands behind.
 
-    Zero where there is no /proc.
+    A page that n processes share counts once. Zero where there is no /proc.
     """
 
     def __init__(self, pid: int) -> None:
-        self._pid, self._most, self._stopped = pid, 0, threading.Event()
+        self._pid, self._most, self._stopped = pid, (0, 0), threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def _look(self) -> None:
         while not self._stopped.wait(0.05):
-            self._most = max(self._most, sum(map(_shared_out, _family(self._pid))))
+            held = [_held(pid) for pid in _family(self._pid)]
+            self._most = tuple(
+                max(most, sum(now)) for most, now in zip(self._most, zip(*held, strict=True), strict=True)
+            )
 
-    def stop(self) -> int:
+    def stop(self) -> tuple[int, int]:
         self._stopped.set()
         self._thread.join()
         return self._most
@@ -162,11 +165,11 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _shared_out(pid: int) -> int:
-    """Return a process's resident memory, of a page shared by n processes the n-th part."""
+def _held(pid: int) -> tuple[int, int]:
+    """Return a process's resident memory, all and anonymous; of a page shared by n processes the n-th part."""
     try:
-        return (
-            int(re.findall(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[0]) * 1024
-        )
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        whole, anonymous = (re.findall(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[0] for name in ("Pss", "Pss_Anon"))
+        return int(whole) * 1024, int(anonymous) * 1024
     except (OSError, IndexError):
-        return 0
+        return 0, 0

@@ -30,7 +30,9 @@ CPU: of all threads of the process, without its workers. Peak: resident memory o
 files and imported libraries included. Start: from the creation of the process to the end of its imports, and of ours
 the loading of the compiled kernels."""
 SCALE = """\
-By `python -m benchmarks.scale`; each stage is one run in a process of its own. Peak: as above, up to its end."""
+By `python -m benchmarks.scale`; each stage is one run in a process of its own. Peak: as above, up to its end; the pages
+of a mapped recording are in it, which the system takes back when it needs them. Anonymous: the peak without such pages,
+followed 20 times a second in a run of its own."""
 
 
 def markdown(page: Results) -> str:
@@ -48,7 +50,7 @@ def markdown(page: Results) -> str:
     if started := [row for row in chosen if row["group"] == "startup"]:
         lines += ["", "## Start-up", "", *_table([["what", "s", "bar"], *map(_started, started)])]
     if scaled := [row for row in chosen if row["group"] == "scale"]:
-        head = ["what", "s", "CPU, s", "peak, MB", "a sample, us", "bar"]
+        head = ["what", "s", "CPU, s", "peak, MB", "anonymous, MB", "a sample, us", "bar"]
         lines += ["", "## Scale", "", *_table([head, *map(_scaled, scaled)]), "", SCALE]
     if page.checked:
         parts = ", ".join(f"{what} {n:,}" for what, n in page.checked.items())
@@ -127,7 +129,16 @@ def _started(row: Line) -> list[str]:
 def _scaled(row: Line) -> list[str]:
     each = f"{row['a sample'] * 1e6:.0f}" if "a sample" in row else ""
     bar = "" if row["bar"] is None else f"at most {row['bar']:g} s"
-    return [row["title"], f"{row['ours median']:.3g}", f"{row['cpu']:.3g}", f"{row['peak'] / MB:.0f}", each, bar]
+    anonymous = f"{row['anonymous'] / MB:.0f}" if "anonymous" in row else ""
+    return [
+        row["title"],
+        f"{row['ours median']:.3g}",
+        f"{row['cpu']:.3g}",
+        f"{row['peak'] / MB:.0f}",
+        anonymous,
+        each,
+        bar,
+    ]
 
 
 if __name__ == "__main__":
