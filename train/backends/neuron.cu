@@ -33,6 +33,7 @@ __device__ __forceinline__ real narrow(float x) { return x; }
 #define LIF 1
 #define PLIF 2
 #define BLOCK 256
+#define STEPS 4  // whose loads are under way together: time steps wait for one another, loads need not
 // Four blocks a multiprocessor are asked for, 64 registers a thread: left alone, ptxas aims at more and spills for it.
 
 // What the membrane loses of y in one step.
@@ -82,14 +83,21 @@ forward(const real* __restrict__ x, const float* __restrict__ v_first, const flo
     k = *q;
 #endif
     float v = v_first[n];
-#pragma unroll 2
-    for (int t = 0; t < T; ++t) {
-        const long long i = t * N + n;
-        const float h = charge(v, widen(x[i]), v_reset, k);
-        v = reset(h, threshold, v_reset);
-        s[i] = narrow(h >= threshold ? 1.0f : 0.0f);
-        if (h_seq) h_seq[i] = h;
-        if (v_seq) v_seq[i] = v;
+    for (int first = 0; first < T; first += STEPS) {
+        real x_ahead[STEPS];
+#pragma unroll
+        for (int j = 0; j < STEPS; ++j)
+            if (first + j < T) x_ahead[j] = x[(first + j) * N + n];
+#pragma unroll
+        for (int j = 0; j < STEPS; ++j) {
+            if (first + j >= T) break;
+            const long long i = (first + j) * N + n;
+            const float h = charge(v, widen(x_ahead[j]), v_reset, k);
+            v = reset(h, threshold, v_reset);
+            s[i] = narrow(h >= threshold ? 1.0f : 0.0f);
+            if (h_seq) h_seq[i] = h;
+            if (v_seq) v_seq[i] = v;
+        }
     }
     v_last[n] = v;
 }
@@ -159,42 +167,53 @@ backward(const real* __restrict__ gs, const float* __restrict__ gv_last, const f
     if (n < N) {
         float g = gv_last ? gv_last[n] : 0.0f;
         float h = h_seq[(T - 1) * N + n];
-#pragma unroll 2
-        for (int t = T - 1; t >= 0; --t) {
-            const long long i = t * N + n;
-            const float h_before = t ? h_seq[i - N] : 0.0f;
-            const float slope = SURROGATE(h - threshold, a, b);
-            if (gv_seq) g += gv_seq[i];
+        for (int last = T - 1; last >= 0; last -= STEPS) {
+            float h_ahead[STEPS];
+            real gs_ahead[STEPS];
+#pragma unroll
+            for (int j = 0; j < STEPS; ++j) {
+                const int t = last - j;
+                if (t > 0) h_ahead[j] = h_seq[(t - 1) * N + n];
+                if (gs && t >= 0) gs_ahead[j] = gs[t * N + n];
+            }
+#pragma unroll
+            for (int j = 0; j < STEPS; ++j) {
+                const int t = last - j;
+                if (t < 0) break;
+                const long long i = t * N + n;
+                const float slope = SURROGATE(h - threshold, a, b);
+                if (gv_seq) g += gv_seq[i];
 #if HARD
-            float dv_dh = h >= threshold ? 0.0f : 1.0f;
+                float dv_dh = h >= threshold ? 0.0f : 1.0f;
 #if !DETACH
-            dv_dh += (v_reset - h) * slope;
+                dv_dh += (v_reset - h) * slope;
 #endif
 #else
-            float dv_dh = 1.0f;
+                float dv_dh = 1.0f;
 #if !DETACH
-            dv_dh -= threshold * slope;
+                dv_dh -= threshold * slope;
 #endif
 #endif
-            float gh = g * dv_dh;
-            if (gs) gh += widen(gs[i]) * slope;
+                float gh = g * dv_dh;
+                if (gs) gh += widen(gs_ahead[j]) * slope;
 #if KIND == PLIF
-            const float v_before = t ? reset(h_before, threshold, v_reset) : v_first[n];
+                const float v_before = t ? reset(h_ahead[j], threshold, v_reset) : v_first[n];
 #if DECAY_INPUT
-            sum += gh * (h - v_before);
+                sum += gh * (h - v_before);
 #else
-            sum -= gh * from_rest(v_before, v_reset);
+                sum -= gh * from_rest(v_before, v_reset);
 #endif
 #endif
 #if KIND == IF
-            gx[i] = narrow(gh);
-            g = gh;
+                gx[i] = narrow(gh);
+                g = gh;
 #else
-            const float lost = decay(gh, k);
-            gx[i] = narrow(DECAY_INPUT ? lost : gh);
-            g = gh - lost;
+                const float lost = decay(gh, k);
+                gx[i] = narrow(DECAY_INPUT ? lost : gh);
+                g = gh - lost;
 #endif
-            h = h_before;
+                if (t) h = h_ahead[j];
+            }
         }
         gv_first[n] = g;
     }

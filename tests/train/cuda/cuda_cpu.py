@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import mmap
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -17,8 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 SHIM = Path(__file__).parent / "shim"
-GUARD = 8192  # bytes on both sides of an array that a kernel must leave alone
-FAULTS = {1: "some threads of a block wait at a barrier that others never reach", 2: "a segmentation fault"}
+FAULTS = {
+    1: "some threads of a block wait at a barrier that others never reach",
+    2: "reads or writes outside its arrays",
+}
+POISON = 0xFF
+LIBC = ctypes.CDLL(None, use_errno=True)
 OWN = [*sorted(SHIM.iterdir()), Path(__file__)]
 Variant = tuple[str, ...]
 Unit = tuple[str, Variant]  # a text, and what is made of it
@@ -73,6 +78,7 @@ def _compile(units: list[Unit], folder: Path) -> Path:
         path.write_text(text)
     made = folder / "library.so"
     flags = ["-std=c++20", "-Og", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas", f"-I{SHIM}"]
+    flags += ["-fsanitize=bounds", "-fsanitize-undefined-trap-on-error"]  # arrays of a thread and of a block
     command = ["g++", *flags, "-x", "c++", "-", "-o", str(made)]
     done = subprocess.run(command, input=translation_unit(units, files), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -101,7 +107,7 @@ class Kernels:
 
 
 class Kernel:
-    """A kernel and the one way to launch it: arrays between guards, outputs poisoned, every type checked."""
+    """A kernel and the one way to launch it: arrays between fences, outputs poisoned."""
 
     def __init__(self, library: ctypes.CDLL, symbol: str, name: str) -> None:
         self.name = name
@@ -115,35 +121,43 @@ class Kernel:
 
     def __call__(self, grid: int, block: int, values: list[np.ndarray | None], order: int = 0) -> None:
         """Run the kernel; each value is an array of the bytes to pass: itself by value, or by address."""
-        guarded = [
-            None if value is None or a.direction == "value" else self._guard(a, value)
-            for a, value in zip(self.arguments, values, strict=True)
-        ]
+        passed = list(zip(self.arguments, values, strict=True))
+        fenced = [None if v is None or a.direction == "value" else Fenced(v, a.direction == "in") for a, v in passed]
         pointers = (ctypes.c_void_p * len(values))()
         keep = []
-        for i, (a, value, copy) in enumerate(zip(self.arguments, values, guarded, strict=True)):
+        for i, ((a, value), copy) in enumerate(zip(passed, fenced, strict=True)):
             if a.direction != "value":
-                keep.append(ctypes.c_void_p(0 if copy is None else copy.ctypes.data + GUARD))
+                keep.append(ctypes.c_void_p(0 if copy is None else copy.data.ctypes.data))
                 pointers[i] = ctypes.addressof(keep[-1])
             else:
                 assert value is not None
                 pointers[i] = value.ctypes.data
         if result := self._launch(grid, block, order, pointers):
             raise LaunchError(f"{self.name}: {FAULTS[result]}")
-        for i, (a, value, copy) in enumerate(zip(self.arguments, values, guarded, strict=True)):
+        for i, ((a, value), copy) in enumerate(zip(passed, fenced, strict=True)):
             if copy is not None and value is not None:
-                self._check_guards(i, copy)
+                if (copy.slack != POISON).any():
+                    raise LaunchError(f"{self.name} writes before the beginning of argument {i}")
                 if a.direction == "out":
-                    value.view(np.uint8).reshape(-1)[:] = copy[GUARD:-GUARD]
+                    value.view(np.uint8).reshape(-1)[:] = copy.data
 
-    @staticmethod
-    def _guard(a: Argument, value: np.ndarray) -> np.ndarray:
-        """Return a copy between guards of 0xFF, which is NaN in every type; outputs are NaN until written."""
-        copy = np.full(value.nbytes + 2 * GUARD, 0xFF, np.uint8)
-        if a.direction == "in":
-            copy[GUARD:-GUARD] = value.view(np.uint8).reshape(-1)
-        return copy
 
-    def _check_guards(self, i: int, copy: np.ndarray) -> None:
-        if not ((copy[:GUARD] == 0xFF).all() and (copy[-GUARD:] == 0xFF).all()):
-            raise LaunchError(f"{self.name}: argument {i} is written to outside its bounds")
+class Fenced:
+    """A copy of an array that ends where a page begins that nobody may touch; another such page lies before it.
+
+    What is not filled is 0xFF, which is NaN in every type: outputs until they are written, and the slack before.
+    """
+
+    def __init__(self, value: np.ndarray, filled: bool) -> None:
+        fence = 4 * mmap.PAGESIZE
+        self._map = mmap.mmap(-1, -(-value.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE + 2 * fence)
+        memory = np.frombuffer(self._map, np.uint8)
+        inside = memory[fence:-fence]
+        inside[:] = POISON
+        self.slack, self.data = np.split(inside, [inside.size - value.nbytes])
+        if filled:
+            self.data[:] = value.view(np.uint8).reshape(-1)
+        for start in (memory.ctypes.data, memory.ctypes.data + memory.size - fence):
+            no_access = 0
+            if LIBC.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(fence), no_access):
+                raise OSError(ctypes.get_errno(), "mprotect")

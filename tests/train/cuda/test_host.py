@@ -271,8 +271,9 @@ WRONG: dict[str, tuple[Callable[[Launch], object], str]] = {
     "an empty grid": (lambda launch: setattr(launch, "grid", (0,)), "grid or block"),
     "a grid of NumPy numbers": (lambda launch: setattr(launch, "grid", (np.int64(2),)), "grid or block"),
     "too large a block": (lambda launch: setattr(launch, "block", (2048,)), "grid or block"),
-    "an output that is too small": (set_argument(4, torch.zeros(299)), "argument 4 is written to outside its bounds"),
-    "more neurons than there are": (set_argument(11, np.int64(301)), "is written to outside its bounds"),
+    "an output that is too small": (set_argument(4, torch.zeros(299)), "outside its arrays"),
+    "an input that is too small": (set_argument(0, torch.zeros(4, 299)), "outside its arrays"),
+    "more neurons than there are": (set_argument(11, np.int64(301)), "outside its arrays"),
 }
 
 

@@ -42,13 +42,14 @@ BUGS = [
     ("fmaxf", "fminf"),
     ("fminf", "fmaxf"),
     ("[i]", "[n]"),
-    ("[i - N]", "[i]"),
     ("= v_first[n]", "= 0.0f"),
     (": v_first[n]", ": 0.0f"),
     ("? v_reset : h", "? h : v_reset"),
-    ("- v_before)", "- h_before)"),
-    ("(v_before, ", "(h_before, "),
-    ("h = h_before;", ""),
+    ("- v_before)", "- g)"),
+    ("(v_before, ", "(h, "),
+    ("if (t) h = h_ahead[j];", ""),
+    ("t > 0", "t >= 0"),
+    ("t >= 0", "t > 0"),
     ("k = *q;", "k = 1.0f;"),
     ("__syncthreads();", ""),
     ("if (n >= N) return;", "if (n + 1 >= N) return;"),
@@ -65,13 +66,13 @@ BUGS = [
 ]
 # Changes that no input can tell from the original.
 SAME = {
+    ("first < T", "first <= T"): "a round that begins at T has no steps",
     ("expf(-a * u)", "expf(a * u)"): "the derivative of the sigmoid is even",
     ("u < 0.0f ? d_sigmoid(u, a, 0.0f)", "d_sigmoid(u, a, 1.0f)"): "the last parameter is not used",
     ("k < 2.0f * n - 2.0f", "k <= 2.0f * n - 2.0f"): "k is odd, the bound is even",
-    ("? h_seq[i - N] : 0.0f", "? h_seq[i - N] : 1.0f"): "before the first step nothing is read of it",
 }
 # Changes that would run forever or far outside of all memory.
-DEADLY = [re.compile(r"for \(float k = .*k -= 2\.0f"), re.compile(r"half = BLOCK \* 2")]
+DEADLY = re.compile(r"for \(float k = .*k -= 2\.0f|half = BLOCK \* 2|first -= STEPS|last \+= STEPS")
 
 SPECS = [
     NeuronSpec("if", surrogate.ATan(), 1.0, 0.25),
@@ -121,7 +122,7 @@ def mutants_of(text: str) -> Iterator[Mutant]:
         for old, new in BUGS:
             for at in (m.start() for m in re.finditer(re.escape(old), code)):
                 after = code[:at] + new + code[at + len(old) :]
-                if any(pattern.search(after) for pattern in DEADLY):
+                if DEADLY.search(after):
                     continue
                 mutated = "\n".join([*lines[:i], after, *lines[i + 1 :]])
                 kernels = (place,) if place in ("forward", "backward") else ("forward", "backward")
@@ -138,9 +139,13 @@ def is_the_same(mutant: Mutant) -> bool:
 
 @functools.cache
 def inputs_of(spec: NeuronSpec) -> tuple[NeuronSpec, list[Tensor]]:
-    """Return leaves over two blocks of which many hit the threshold exactly, and the neuron with that threshold."""
+    """Return leaves and the neuron whose threshold many of them hit exactly.
+
+    Two blocks, two rounds and a step; the arrays of all steps fill three pages but for 48 bytes, so that what is read
+    before them is noticed as well as what is read behind.
+    """
     g = torch.Generator().manual_seed(5)
-    x, v = torch.randn(3, 300, generator=g) + 0.8, torch.randn(300, generator=g) * 0.3
+    x, v = torch.randn(9, 340, generator=g) + 0.8, torch.randn(340, generator=g) * 0.3
     x[:, 100:200] = (x[:, 100:200] * 8).round() / 8
     v[100:200] = (v[100:200] * 8).round() / 8  # sums of eighths: surrogates are tried at their corners too
     leaves = [x, v]

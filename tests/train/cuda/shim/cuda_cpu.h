@@ -94,7 +94,7 @@ static int run_block(unsigned seed) {
 }
 
 static sigjmp_buf before_launch;
-static void segmentation_fault(int) { siglongjmp(before_launch, 1); }
+static void out_of_bounds(int) { siglongjmp(before_launch, 1); }
 
 template <class T> constexpr const char* name_of() {
     if constexpr (std::is_same_v<T, float>) return "float32";
@@ -132,23 +132,22 @@ template <class... A, void (*kernel)(A...)> struct Export<kernel> {
         else count<n - 1, n - 1, I...>(arguments);
     }
     static void body(void** arguments) { count<sizeof...(A)>(arguments); }
-    // 0, 1 as run_block, or 2 after a segmentation fault.
+    // 0, 1 as run_block, or 2 after an access outside of all arrays.
     static int launch(unsigned grid, unsigned block, unsigned seed, void** arguments) {
         kernel_body = body;
         kernel_arguments = arguments;
         gridDim = {grid, 1, 1};
         blockDim = {block, 1, 1};
-        struct sigaction ours {}, theirs[2];
-        ours.sa_handler = segmentation_fault;
-        sigaction(SIGSEGV, &ours, &theirs[0]);
-        sigaction(SIGBUS, &ours, &theirs[1]);
+        struct sigaction ours {}, theirs[3];
+        ours.sa_handler = out_of_bounds;
+        const int signals[] = {SIGSEGV, SIGBUS, SIGILL};  // SIGILL is what -fsanitize=bounds raises
+        for (int i = 0; i < 3; ++i) sigaction(signals[i], &ours, &theirs[i]);
         volatile int result = sigsetjmp(before_launch, 1) ? 2 : 0;
         for (unsigned i = 0; i < grid && !result; ++i) {
             blockIdx = {i, 0, 0};
             result = run_block(seed);
         }
-        sigaction(SIGSEGV, &theirs[0], nullptr);
-        sigaction(SIGBUS, &theirs[1], nullptr);
+        for (int i = 0; i < 3; ++i) sigaction(signals[i], &theirs[i], nullptr);
         return result;
     }
 };
