@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dvsprep.errors import DiskError, DvsprepError
+from train import memory
 from train.logs import say
 from train.trainer import Trainer
 
@@ -43,6 +44,7 @@ def main(trainer: Trainer, argv: Sequence[str] | None = None) -> int:
 def run(trainer: Trainer) -> NoReturn:
     """Run as a script."""
     signal.signal(signal.SIGTERM, _terminated)
+    say(memory.prepare())
     code = main(trainer)
     if code == INTERRUPTED:
         sys.stdout.flush()
