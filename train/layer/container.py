@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from dvsprep.errors import UsageError
-from train.base import MemoryModule, StepModule
+from train import neuron
+from train.backends.cpu import recurrent
+from train.base import MemoryModule, StepModule, steps
 from train.functional import Step, multi_step_forward, seq_to_ann_forward
 
 
@@ -120,6 +123,38 @@ class LinearRecurrentContainer(MemoryModule):
         y: Tensor = self.sub_module(self.rc(torch.cat([x, before], -1)))
         self.y = y
         return y
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        """Run all steps; x_seq is [T, N, in_features].
+
+        Around a neuron of backend "cpu" or "auto" in one kernel: the input's part of ``rc`` is one product for all
+        steps, and only the spikes' part waits for the step before. Sums are then taken in another order.
+        """
+        steps(x_seq, "LinearRecurrentContainer")
+        node = self.sub_module
+        if not self._is_fusible(node, x_seq):
+            return super().multi_step_forward(x_seq)
+        assert isinstance(node, neuron.BaseNode)
+        self.check_memory("y", x_seq.shape[1:], x_seq)
+        own = self.rc.weight[:, : self.rc.out_features]
+        input_seq = linear(x_seq, own, self.rc.bias)
+        v = node.potential(input_seq[0])
+        back = self.rc.weight[:, self.rc.out_features :]
+        s_seq, node.v = recurrent.feedback(node.spec, input_seq, back, self.y, v, node.inverse_tau_parameter())
+        self.y = s_seq[-1]
+        return s_seq
+
+    def _is_fusible(self, node: nn.Module, x_seq: Tensor) -> bool:
+        if (
+            type(node) not in (neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode)
+            or type(self.rc) is not nn.Linear
+        ):
+            return False
+        assert isinstance(node, neuron.BaseNode)
+        watched = any((m._forward_hooks or m._forward_pre_hooks or m._backward_hooks) for m in (node, self.rc))
+        same = self.out_features == self.rc.out_features == x_seq.shape[-1]
+        wanted = node.backend in ("cpu", "auto") and same and not watched
+        return wanted and recurrent.why_not(x_seq, node.spec) is None
 
     def extra_repr(self) -> str:
         return f"step_mode={self.step_mode}"

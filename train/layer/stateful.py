@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from dvsprep.errors import UsageError
-from train.base import MemoryModule
+from train import backends
+from train.backends.cpu import recurrent
+from train.base import MemoryModule, steps
 
 
 class Dropout(MemoryModule):
@@ -72,12 +74,17 @@ class SynapseFilter(MemoryModule):
         The time constant in steps.
     learnable : bool
         Learn it, one a layer: 1/tau = sigmoid(w).
+    backend : str
+        "cpu" and "auto" run all steps of multi-step mode in one kernel where there is one; others run step by step.
     """
 
     y: Tensor | None
 
-    def __init__(self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s") -> None:
+    def __init__(
+        self, tau: float = 100.0, learnable: bool = False, step_mode: str = "s", backend: str = "torch"
+    ) -> None:
         super().__init__()
+        self.backend = backends.check_name(backend)
         if not (math.isfinite(tau) and tau > 1):
             raise UsageError(f"SynapseFilter: tau has to be greater than 1 step, got {tau}")
         self.learnable = learnable
@@ -99,6 +106,16 @@ class SynapseFilter(MemoryModule):
         decay = (1 - x) * y
         self.y = y - (decay * self.w.sigmoid() if self.learnable else decay / self._tau) + x
         return self.y
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        """Run all steps; x_seq is [T, N, *]."""
+        steps(x_seq, "SynapseFilter")
+        if self.backend not in ("cpu", "auto") or recurrent.why_not(x_seq) is not None:
+            return super().multi_step_forward(x_seq)
+        self.check_memory("y", x_seq.shape[1:], x_seq)
+        y_seq = recurrent.synapse_filter(x_seq, self.y, self._tau, self.w if self.learnable else None)
+        self.y = y_seq[-1]
+        return y_seq
 
     def extra_repr(self) -> str:
         return f"tau={self.tau:g}, learnable={self.learnable}, step_mode={self.step_mode}"

@@ -65,7 +65,7 @@ void statistics(const Block& s, const Y* y, double* mean, double* variance) {
         float *sum = memory.data(), *square = sum + C;
         const float* first = shift.data();
         double *all = sums.data() + 2 * C * omp_get_thread_num(), *squares = all + C;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t r = 0; r < rows; r += together) {
             std::fill(memory.begin(), memory.end(), 0.0f);
             for (int64_t i = r; i < std::min(rows, r + together); ++i) {
@@ -139,7 +139,7 @@ void forward(const Neuron& p, const Block& s, const Y* y, const float* scales, c
     {
         std::vector<float> memory(4 * length);
         float *v = memory.data(), *spikes = v + 2 * length;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < cut.count; ++i) {
             const Strip strip = cut[i];
             const int64_t n = strip.columns * C, at = ((strip.image * cut.H + strip.line) * W + strip.column) * C;
@@ -233,7 +233,7 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
         float *chosen = over + 2 * length, *slope = chosen + length, *gh = slope + length;
         float *sum = gh + length, *product = sum + length;
         double *all = sums.data() + 2 * C * omp_get_thread_num(), *products = all + C;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < cut.count; ++i) {
             const Strip strip = cut[i];
             const int64_t n = strip.columns * C, at = ((strip.image * cut.H + strip.line) * W + strip.column) * C;

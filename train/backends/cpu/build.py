@@ -12,13 +12,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import llvmlite.binding
 import platformdirs
 from filelock import FileLock
 
 FORBID = "DVSPREP_NO_COMPILER"
 HERE = Path(__file__).parent
-SOURCES = ("surrogate.cpp", "multi_step.cpp", "block.cpp")
+SOURCES = ("surrogate.cpp", "multi_step.cpp", "block.cpp", "recurrent.cpp")
 HEADERS = ("rows.hpp",)
 # No contraction and nothing of -ffast-math: numbers are the torch engine's. Kernels neither read errno nor trap.
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
@@ -73,6 +72,8 @@ def _tuned() -> str:
 
 def _key(command: list[str], version: str) -> str:
     """Return what tells two libraries apart: the text, the compiler, its flags and the processor (a shared HOME)."""
+    import llvmlite.binding
+
     digest = hashlib.sha256()
     for name in (*SOURCES, *HEADERS):
         digest.update((HERE / name).read_bytes())

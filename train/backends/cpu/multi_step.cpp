@@ -33,7 +33,7 @@ void forward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, int
         std::vector<float> potential(length);
         std::vector<Y> spikes(length);
         float* v = potential.data();
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < N; i += length) {
             const int64_t n = N - i < length ? N - i : length;
             memcpy(v, v_first + i, n * 4);
@@ -72,7 +72,7 @@ double backward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, 
         std::vector<Y> finished(length);
         float* h = memory.data();
         float *v = h + T * length, *g = v + length, *gh = g + length, *slope = gh + length, *spike = slope + length;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < N; i += length) {
             const int64_t n = N - i < length ? N - i : length;
             memcpy(v, v_first + i, n * 4);

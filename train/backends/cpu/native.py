@@ -12,11 +12,15 @@ from torch import Tensor
 from train.backends.cpu import build
 from train.backends.cpu.plan import Plan
 
-PARALLEL_FROM = 1 << 15  # numbers: below, a second thread costs more than it brings
+PARALLEL_FROM = 1 << 17  # numbers: below, a second thread brings less than waiting for it costs
 STREAM_FROM = 16 << 20  # bytes: outputs of this size go past the caches
-SIGNATURES = {  # n: Neuron, b: Block, p: pointer, l: int64, i: int
+SIGNATURES = {  # n: Neuron, b: Block, p: pointer, l: int64, i: int, f: float
     "neuron_forward": ("nii ll pl p ppp i", None),
     "neuron_backward": ("nii ll pl p pl pp pp ii", ctypes.c_double),
+    "feedback_forward": ("ni lll pppp ppp", None),
+    "feedback_backward": ("ni lll ppp pp ppp i", ctypes.c_double),
+    "synapse_forward": ("i ll fi ppp", None),
+    "synapse_backward": ("i ll f pppp pp", ctypes.c_double),
     "block_statistics": ("bi ppp", None),
     "block_forward": ("nbi ppp ppp", None),
     "block_backward": ("nbi ppppp p pp pp pp ii", ctypes.c_double),
@@ -60,6 +64,54 @@ class Native:
             *_start(plan, x), len(x), v_first.numel(), *_steps(x), _address(v_first), *_steps(gs),
             _address(gv), _address(gv_seq), _address(gx), _address(gv_first), decay_learns, _past_cache(gx),
         )  # fmt: skip
+        return total
+
+    def feedback_forward(
+        self,
+        plan: Plan,
+        x: Tensor,
+        weight: Tensor,
+        s_first: Tensor | None,
+        v_first: Tensor,
+        current: Tensor,
+        s: Tensor,
+        v_last: Tensor,
+    ) -> None:
+        """Write current, s and v_last; ``weight`` is [from, to]."""
+        tensors = x, weight, s_first, v_first, current, s, v_last
+        self.library.feedback_forward(_neuron(plan), _matrix_threads(x), *x.shape, *map(_address, tensors))
+
+    def feedback_backward(
+        self,
+        plan: Plan,
+        current: Tensor,
+        weight: Tensor,
+        v_first: Tensor,
+        g_s: Tensor | None,
+        g_v: Tensor | None,
+        g: Tensor,
+        g_s_first: Tensor,
+        g_v_first: Tensor,
+        *,
+        decay_learns: bool,
+    ) -> float:
+        """Write g, g_s_first and g_v_first; ``weight`` is [to, from]; return the gradient of 1/tau."""
+        tensors = current, weight, v_first, g_s, g_v, g, g_s_first, g_v_first
+        start = _neuron(plan), _matrix_threads(current), *current.shape
+        total: float = self.library.feedback_backward(*start, *map(_address, tensors), decay_learns)
+        return total
+
+    def synapse_forward(self, x: Tensor, y_first: Tensor, decay: float, *, divide: bool, y: Tensor) -> None:
+        """Write y; ``decay`` is tau where it divides, else 1/tau."""
+        start = _threads(x.numel()), len(x), y_first.numel()
+        self.library.synapse_forward(*start, decay, divide, *map(_address, (x, y_first, y)))
+
+    def synapse_backward(
+        self, q: float, x: Tensor, y_first: Tensor, y: Tensor, g_y: Tensor, g_x: Tensor, g_first: Tensor
+    ) -> float:
+        """Write g_x and g_first; return the gradient of 1/tau."""
+        start = _threads(x.numel()), len(x), y_first.numel()
+        total: float = self.library.synapse_backward(*start, q, *map(_address, (x, y_first, y, g_y, g_x, g_first)))
         return total
 
     def statistics(self, y: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
@@ -125,6 +177,10 @@ def _threads(numbers: int) -> int:
     return 1 if numbers < PARALLEL_FROM else torch.get_num_threads()
 
 
+def _matrix_threads(x: Tensor) -> int:
+    return _threads(x.numel() * x.shape[-1] // 16)  # a number of a product takes a sixteenth of a neuron's time
+
+
 def _start(plan: Plan, x: Tensor) -> tuple[Any, int, int]:
     """Return what every kernel takes first: the neuron, whether x is bfloat16, the threads."""
     return _neuron(plan), x.dtype == torch.bfloat16, _threads(x.numel())
@@ -163,7 +219,7 @@ class Block(ctypes.Structure):
 
 def _declare(library: ctypes.CDLL) -> None:
     """Tell ctypes the signatures, one letter an argument."""
-    numbers = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int}
+    numbers = {"p": ctypes.c_void_p, "l": ctypes.c_int64, "i": ctypes.c_int, "f": ctypes.c_float}
     kinds = {"n": ctypes.POINTER(Neuron), "b": ctypes.POINTER(Block), **numbers}
     for name, (arguments, result) in SIGNATURES.items():
         function = getattr(library, name)

@@ -1,0 +1,1 @@
+"""``python -m benchmarks.train``: training steps on the CPU, train and SpikingJelly 2.0 in turn in one run."""
