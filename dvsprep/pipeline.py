@@ -221,9 +221,6 @@ class Job(Workspace):
             samples = [sample for recording in here for sample in recording.samples]
             self._check_counts(split, len(samples))
             ids, labels = [s.id for s in samples], [s.label for s in samples]
-            if len(set(ids)) < len(ids):
-                twice = next(id for i, id in enumerate(ids) if id in ids[:i])
-                raise IntegrityError(f"{self.dataset.name} {split}: two recordings are the sample {twice}")
             header = self._header("events", split, ids, labels, provenance, classes)
             with self._bar(f"events {split}", len(samples)) as progress:
                 cache.events_cache(

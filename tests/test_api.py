@@ -119,3 +119,12 @@ def test_preloaded_frames_are_the_same_and_events_cannot_be(sources: dict[str, c
     events = dvsprep.open(train.path, events=True)
     with pytest.raises(UsageError, match="only frames can be preloaded"):
         dvsprep.open(events.path, preload=True)
+
+
+def test_frames_larger_than_memory_are_not_preloaded(
+    sources: dict[str, cache.FrameCache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 100 kB\nMemAvailable:   1 kB\n")
+    monkeypatch.setattr("dvsprep.cache.preload.MEMORY", tmp_path / "meminfo")
+    with pytest.raises(UsageError, match=r"the frames are .* GB, and 0.0 GB of memory are free"):
+        dvsprep.open(sources["train"].path, preload=True)

@@ -35,7 +35,7 @@ class RunLog:
     ----------
     folder : Path
     rows : sequence of dict
-        What earlier sittings of this run logged.
+        What earlier starts of this run logged.
     """
 
     def __init__(self, folder: Path, rows: Sequence[Row], *, tensorboard: bool, active: bool = True) -> None:

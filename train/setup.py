@@ -17,8 +17,8 @@ from train import backends, checkpoint, functional, fused, neuron
 from train.data import EpochSampler, pad_sequence_collate
 from train.logs import say
 
-# Flags of this sitting: a resumed run takes all others from its checkpoint unless they are given.
-OF_THE_SITTING = ("resume", "explicit", "out_dir", "device", "workers", "test_only", "tensorboard")
+# Flags of one start: a resumed run takes all others from its checkpoint unless they are given.
+OF_ONE_START = ("resume", "explicit", "out_dir", "device", "workers", "test_only", "tensorboard")
 DERIVED = ("amp_dtype", "num_classes", "facts")
 
 
@@ -31,7 +31,7 @@ def resumed(args: Namespace) -> tuple[dict[str, Any] | None, Path]:
     path = checkpoint.find(Path(args.resume))
     content = checkpoint.load(path)
     for name, value in content["args"].items():
-        if name in OF_THE_SITTING or not hasattr(args, name):
+        if name in OF_ONE_START or not hasattr(args, name):
             continue
         if name not in args.explicit:
             setattr(args, name, value)

@@ -202,7 +202,7 @@ _DIVERGED = "the last good checkpoint is kept; a smaller --lr, --clip-grad-norm 
 
 
 class _Run:
-    """One sitting of a run: its epochs, and its end."""
+    """One start of a run: its epochs, and its end."""
 
     def __init__(
         self, trainer: Trainer, args: Namespace, loaded: Data, state: State, folder: Path, device: torch.device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import operator
 import os
+import re
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -15,14 +16,23 @@ import numpy as np
 
 from dvsprep import parallel
 from dvsprep.cache.read import FrameCache
+from dvsprep.errors import UsageError
 from dvsprep.types import Array
+
+MEMORY = Path("/proc/meminfo")
 
 
 class PreloadedFrames:
     """The frames of a cache in shared memory; a FrameSource.
 
     Forked workers share it as it is; spawned ones and whoever else gets a pickle of it map the same pages, as long as
-    the process that made it lives. Nothing stays behind when that process ends, however it ends.
+    the process that made it lives. On Linux nothing stays behind when that process ends, however it ends; elsewhere a
+    killed one leaves a temporary file.
+
+    Raises
+    ------
+    UsageError
+        The frames do not fit into the memory that is free.
     """
 
     def __init__(self, cache: FrameCache) -> None:
@@ -34,7 +44,9 @@ class PreloadedFrames:
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         self._shape, self._dtype = (int(self._starts[-1]), *column.shape[1:]), column.dtype
         size = int(np.prod(self._shape)) * column.dtype.itemsize
-        self._place, self._close = _shared(max(size, 1))
+        _require_memory(size, str(self.path))
+        handle, self._place = _shared(max(size, 1))
+        weakref.finalize(self, _release, handle, self._place, os.getpid())
         self._frames = self._map()
 
         def fill(i: int) -> None:
@@ -50,7 +62,7 @@ class PreloadedFrames:
         return np.frombuffer(pages, self._dtype, int(np.prod(self._shape))).reshape(self._shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_frames", "_close")}
+        return {name: value for name, value in self.__dict__.items() if name != "_frames"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -72,21 +84,26 @@ class PreloadedFrames:
         return [self[i] for i in indices]
 
 
-def _shared(size: int) -> tuple[str, Any]:
-    """Return where other processes find ``size`` bytes of shared memory, and what releases them."""
+def _require_memory(size: int, name: str) -> None:
+    """Raise UsageError for more than Linux says is free: a missing page would end the process without a word."""
+    if MEMORY.is_file():
+        free = int(re.findall(r"MemAvailable:\s+(\d+) kB", MEMORY.read_text())[0]) * 1024
+        if size > free:
+            raise UsageError(
+                f"{name}: unpacked, the frames are {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free",
+                hint="open the cache without preload",
+            )
+
+
+def _shared(size: int) -> tuple[int, str]:
+    """Return a file of ``size`` bytes that is memory where the system has such, and where other processes find it."""
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("dvsprep")
         place = f"/proc/{os.getpid()}/fd/{handle}"
     else:
         handle, place = tempfile.mkstemp(prefix="dvsprep-")
     os.ftruncate(handle, size)
-    owner = _Owner()
-    weakref.finalize(owner, _release, handle, place, os.getpid())
-    return place, owner
-
-
-class _Owner:
-    """Lives as long as the memory is wanted."""
+    return handle, place
 
 
 def _release(handle: int, place: str, pid: int) -> None:
