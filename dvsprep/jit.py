@@ -1,4 +1,4 @@
-"""What kernels are made with: one Numba decorator (no GIL, compiled once a machine) and words of eight bytes."""
+"""What kernels are made with: one Numba decorator (no GIL, compiled once a machine) and words of 8 and of 64 bytes."""
 
 from __future__ import annotations
 
@@ -88,5 +88,28 @@ def swap64(_: Any, word: Any) -> Any:  # noqa: ARG001
 
     def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
         return builder.bswap(args[0])
+
+    return types.uint64(types.uint64), generate
+
+
+@_word
+def nonzero64(_: Any, array: Any, at: Any) -> Any:  # noqa: ARG001
+    """Return a bit for each of 64 bytes of a contiguous uint8 array from ``at`` on, set where the byte is not zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        many = ir.VectorType(ir.IntType(8), 64)
+        place = builder.bitcast(_address(context, builder, signature, args), many.as_pointer())
+        set_bytes = builder.icmp_unsigned("!=", builder.load(place, align=1), ir.Constant(many, [0] * 64))
+        return builder.bitcast(set_bytes, ir.IntType(64))
+
+    return types.uint64(array, types.intp), generate
+
+
+@_word
+def lowest64(_: Any, word: Any) -> Any:  # noqa: ARG001
+    """Return the position of the lowest bit that is set in a uint64 other than 0."""
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), generate

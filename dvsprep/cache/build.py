@@ -14,7 +14,7 @@ import numpy as np
 
 from dvsprep import events as ev
 from dvsprep import integrate, parallel
-from dvsprep.cache import cutting
+from dvsprep.cache import cutting, sparse
 from dvsprep.cache.codec import Packing
 from dvsprep.cache.cutting import Piece
 from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, repack
@@ -211,6 +211,7 @@ def warm_up(sensor: tuple[int, int]) -> None:
     kernels.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
     kernels.largest_step(np.zeros(1, np.int64), np.int64(0))
     kernels.subtract_times(np.zeros(1, np.int64), np.int64(0), np.zeros((2, 1), np.uint8))
+    sparse.compress(np.zeros(sparse.SMALLEST, np.uint8))
     spare = np.zeros(8, np.uint8)
     for pack, unpack, dtype in (
         (kernels.pack_bits, kernels.unpack_bits, np.uint8),

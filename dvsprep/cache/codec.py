@@ -1,8 +1,8 @@
 """How a chunk's bytes are packed: outside HDF5, without the GIL, yet exactly as its own filters would.
 
 HDF5's filter pipeline runs under one global lock; packing in the workers and writing whole chunks does not. Only what
-every HDF5 library has is used: deflate (ISA-L packs and libdeflate unpacks where their wheels exist, zlib elsewhere),
-shuffle and N-Bit.
+every HDF5 library has is used: deflate (``sparse`` packs frames; ISA-L packs all else and libdeflate unpacks where their
+wheels exist, zlib elsewhere), shuffle and N-Bit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from h5py import h5z
 
+from dvsprep.cache import sparse
 from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.types import Array
 
@@ -121,7 +122,7 @@ class Packing:
         if self.bits:
             raw = _to_bits(rows, self.bits)
         elif self.shuffles and size > 1:  # all first bytes, then all second bytes, ...
-            raw = np.ascontiguousarray(raw.reshape(-1, size).T)
+            raw = np.ascontiguousarray(raw.reshape(-1, size).T).reshape(-1)
         return self.deflate(raw, -(-used * raw.size // chunk) if used < chunk else raw.size)
 
     def deflate(self, raw: Array, used: int) -> Chunk:
@@ -133,7 +134,7 @@ class Packing:
             Bytes behind which there are only zeros.
         """
         if self.deflates == "all":
-            return Chunk(0, _pack(raw, 1))
+            return Chunk(0, sparse.compress(raw) or _pack(raw, 1))
         if self.deflates == "padded" and used < raw.size:
             return Chunk(0, _stored(raw[:used], raw.size - used))
         return Chunk(self._skip, raw.tobytes())

@@ -1,0 +1,103 @@
+"""Deflate for bytes that are mostly zeros: any zlib gets the same bytes back."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvsprep.cache import _kernels_deflate, sparse
+from dvsprep.cache.codec import Packing
+
+DTYPES = st.sampled_from([np.uint8, np.uint16, np.uint32])
+
+
+@st.composite
+def sparse_bytes(draw, most=1 << 17):
+    """Bytes that are mostly zeros: lengths around the words and runs that the kernels know, any kind of values."""
+    n = draw(
+        st.one_of(st.integers(1, 400), st.sampled_from([4096, 65_536 + 63, 65_536 + 259, most]), st.integers(1, most))
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    raw = np.zeros(n, np.uint8)
+    places = rng.integers(0, n, int(n * 10 ** -draw(st.floats(0, 5))))
+    raw[places] = {
+        "counts": lambda: np.minimum(rng.geometric(0.5, places.size), 255),
+        "any": lambda: rng.integers(0, 256, places.size),
+        "steep": lambda: 2.0 ** rng.uniform(0, 8, places.size),  # from frequent to very rare: long codes
+        "one": lambda: np.ones(places.size),
+    }[draw(st.sampled_from(["counts", "any", "steep", "one"]))]().astype(np.uint8)
+    return raw
+
+
+def packed(raw, tokens=sparse.TOKENS):
+    """Return what compress makes of bytes, however few or dense they are, in blocks of up to ``tokens`` tokens."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse, "SMALLEST", 1)
+        patch.setattr(sparse, "MOST", 1)
+        patch.setattr(sparse, "TOKENS", tokens)
+        sparse._own.__dict__.clear()
+        stream = sparse.compress(raw)
+        sparse._own.__dict__.clear()
+    assert stream is not None
+    return stream
+
+
+@settings(deadline=None, max_examples=150)
+@given(raw=sparse_bytes(), tokens=st.sampled_from([sparse.TOKENS, _kernels_deflate.SPARE + 1, 2000]))
+def test_zlib_gets_the_bytes_back(raw, tokens):
+    stream = packed(raw, tokens)
+    reader = zlib.decompressobj()
+    assert reader.decompress(stream) + reader.flush() == raw.tobytes()
+    assert reader.eof
+    assert reader.unused_data == b""
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    dtype=DTYPES,
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 60)),
+    density=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_any_unsigned_array_comes_back_from_its_packing(dtype, shape, density, seed):
+    rng = np.random.default_rng(seed)
+    array = (rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True) * (rng.random(shape) < density)).astype(
+        dtype
+    )
+    packing = Packing(shuffles=array.itemsize > 1, deflates="all")
+    out = np.empty_like(array)
+    packing.unpack(packing.pack(array, len(array)), out, len(array))
+    np.testing.assert_array_equal(out, array)
+
+
+@settings(deadline=None, max_examples=60)
+@given(counts=st.lists(st.one_of(st.just(0), st.integers(1, 9), st.integers(1, 2**32)), min_size=2, max_size=286))
+def test_codes_are_prefix_free_and_at_most_12_bits(counts):
+    counts = np.array([*counts, 1], np.int64)
+    lengths = np.empty_like(counts)
+    _kernels_deflate.code_lengths(counts, lengths)
+    assert ((lengths > 0) == (counts > 0)).all()
+    assert lengths.max() <= _kernels_deflate.LONGEST
+    kraft = sum(2.0 ** -int(bits) for bits in lengths if bits)
+    assert kraft == (1 if np.count_nonzero(counts) > 1 else 0.5)  # complete, as zlib asks for
+    order = np.argsort(counts, kind="stable")
+    assert (np.diff(lengths[order][counts[order] > 0]) <= 0).all()  # what is more frequent is no longer
+
+
+def test_frames_are_smaller_than_what_zlib_makes_of_their_runs():
+    rng = np.random.default_rng(0)
+    frames = np.where(rng.random(1 << 18) < 0.15, np.minimum(rng.geometric(0.5, 1 << 18), 255), 0).astype(np.uint8)
+    stream = sparse.compress(frames)
+    runs = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    assert stream is not None
+    assert len(stream) < 1.01 * len(runs.compress(frames) + runs.flush())
+
+
+def test_dense_or_few_bytes_are_left_to_the_library():
+    assert sparse.compress(np.random.default_rng(0).integers(0, 256, 1 << 16).astype(np.uint8)) is None
+    assert sparse.compress(np.zeros(sparse.SMALLEST - 1, np.uint8)) is None
+    assert sparse.compress(np.zeros(sparse.SMALLEST, np.uint8)) is not None
