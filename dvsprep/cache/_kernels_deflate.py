@@ -8,6 +8,7 @@ next to nothing and lets a reader resolve any symbol with one look into a small 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dvsprep.jit import kernel, lowest64, nonzero64, store64
 
@@ -19,7 +20,7 @@ SYMBOLS = 286  # literals, the end of a block, lengths of matches
 SPARE = 512  # tokens that one step of tokenize may add
 
 
-def _matches():
+def _matches() -> NDArray[np.int64]:
     """Return symbol, number of extra bits and extra bits of matches by length, 3 to 258 (RFC 1951, 3.2.5)."""
     table, length = np.zeros((3, RUN), np.int64), 3
     for symbol in range(257, 285):

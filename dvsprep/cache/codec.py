@@ -1,8 +1,8 @@
 """How a chunk's bytes are packed: outside HDF5, without the GIL, yet exactly as its own filters would.
 
 HDF5's filter pipeline runs under one global lock; packing in the workers and writing whole chunks does not. Only what
-every HDF5 library has is used: deflate (``sparse`` packs frames; ISA-L packs all else and libdeflate unpacks where their
-wheels exist, zlib elsewhere), shuffle and N-Bit.
+every HDF5 library has is used: deflate (``sparse`` packs frames, ISA-L packs all else and libdeflate unpacks where
+their wheels exist, zlib elsewhere), shuffle and N-Bit.
 """
 
 from __future__ import annotations
