@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from dvsprep.version import __version__
 
 if TYPE_CHECKING:
+    from dvsprep.api import fetch_files as fetch_files
     from dvsprep.api import frames as frames
     from dvsprep.api import open as open
+    from dvsprep.api import read_idx as read_idx
     from dvsprep.types import FrameSpec as FrameSpec
 
-__all__ = ["FrameSpec", "__version__", "frames", "open"]
+__all__ = ["FrameSpec", "__version__", "fetch_files", "frames", "open", "read_idx"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazily: `dvsprep --help` must not wait for h5py and Numba.
-    if name in ("frames", "open"):
+    if name in ("fetch_files", "frames", "open", "read_idx"):
         from dvsprep import api
 
         return getattr(api, name)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dvsprep import config
+from dvsprep import config, raw
 from dvsprep import events as ev
 from dvsprep.cache import EventCache, FrameCache, PreloadedFrames, open_cache
 from dvsprep.errors import NotFoundError, UsageError
+from dvsprep.events import idx
 from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec
 
@@ -118,3 +123,49 @@ def frames(
     job = Job(dataset, root, spec, options)
     job.run()
     return {name: FrameCache(path) for name, path in job.frames_paths().items()}
+
+
+def read_idx(path: str | os.PathLike[str], kind: Literal["images", "labels"]) -> NDArray[np.uint8]:
+    """Return the bytes of an IDX file, MNIST's format, plain or gzipped: images [N, H, W] or labels [N].
+
+    Raises
+    ------
+    NotFoundError, FormatError
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file")
+    return idx.read(path, idx.MAGIC[kind])
+
+
+def fetch_files(
+    files: Mapping[str, str | None],
+    url: str,
+    folder: str | os.PathLike[str],
+    *,
+    dataset: str = "",
+    offline: bool = False,
+    warn: Callable[[str], None] = warnings.warn,
+) -> list[Path]:
+    """Download files that no dataset of dvsprep names, as ``dvsprep fetch`` would: mirrors first, resumed, verified.
+
+    Parameters
+    ----------
+    files : mapping
+        The published MD5 by file name.
+    url : str
+        Where all of them lie, ``<url>/<file name>``.
+    folder : path-like
+        Files that are there already and have their MD5 stay; those with another one are set aside as ``*.bad``.
+    dataset : str
+        The folder that a mirror may have them in.
+    warn : callable
+        Takes a line about what is not as it should be, but no error.
+
+    Raises
+    ------
+    FetchError, HashMismatchError
+    """
+    resources = [raw.Resource(name, md5=md5, urls=(f"{url}/{name}",)) for name, md5 in files.items()]
+    network = raw.Network(offline=offline)
+    return raw.fetch_all(resources, Path(folder), dataset=dataset, network=network, warn=warn)

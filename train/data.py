@@ -24,9 +24,16 @@ from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.types import FrameSource
 
 Sample = tuple[Tensor, int]
-Batch = tuple[Tensor, Tensor, Tensor]
 _WIDER = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64}  # torch can store these, and little else
 USER = re.compile(r"(?:user|subject|person)[_-]?\d+", re.IGNORECASE)
+
+
+class Batch(NamedTuple):
+    """Samples together: x [N, T_max, ...], labels int64[N], and each sample's own T, int64[N]."""
+
+    x: Tensor
+    labels: Tensor
+    lengths: Tensor
 
 
 class Draw(NamedTuple):
@@ -35,6 +42,16 @@ class Draw(NamedTuple):
     sample: int
     epoch: int = 0
     copy: int = 0
+
+
+class Labelled(Protocol):
+    """Anything with a label and an id for each of its samples."""
+
+    labels: NDArray[np.int64]
+
+    @property
+    def ids(self) -> list[str]:
+        """A name for each sample."""
 
 
 class Transform(Protocol):
@@ -155,17 +172,22 @@ class EpochSampler(Sampler[Draw]):
         return itertools.islice(dealt, self.rank, None, self.world)
 
 
-def pad_sequence_collate(samples: Sequence[Sample]) -> Batch:
-    """Return (x [N, T_max, C, H, W], labels int64[N], lengths int64[N]); shorter samples end in zeros."""
+def pad_sequence_collate(samples: Sequence[Sample] | Batch) -> Batch:
+    """Return (x [N, T_max, C, H, W], labels int64[N], lengths int64[N]); shorter samples end in zeros.
+
+    What a dataset hands out as a batch already is left as it is.
+    """
+    if isinstance(samples, Batch):
+        return samples
     frames = [sample[0] for sample in samples]
     lengths = torch.tensor([len(x) for x in frames])
     labels = torch.tensor([int(sample[1]) for sample in samples])
     if len({x.shape for x in frames}) == 1:
-        return torch.stack(frames), labels, lengths
+        return Batch(torch.stack(frames), labels, lengths)
     x = frames[0].new_zeros((len(frames), int(lengths.max()), *frames[0].shape[1:]))
     for row, sample in zip(x, frames, strict=True):
         row[: len(sample)] = sample
-    return x, labels, lengths
+    return Batch(x, labels, lengths)
 
 
 def padded_sequence_mask(lengths: Tensor, T: int | None = None, *, batch_first: bool = False) -> Tensor:
@@ -227,7 +249,7 @@ def user_of(sample_id: str) -> str | None:
 
 
 def hold_out(
-    dataset: FrameDataset, *, by: str, ratio: float, seed: int, who: Callable[[str], str | None] = user_of
+    dataset: Labelled, *, by: str, ratio: float, seed: int, who: Callable[[str], str | None] = user_of
 ) -> tuple[list[int], list[int], str]:
     """Return the positions to train on, those to validate on, and in words how they were chosen.
 

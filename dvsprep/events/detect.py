@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dvsprep.errors import FormatError
-from dvsprep.events import aedat4, dat, es, evt, mat, npy, smnist, spikes, text, vetting
+from dvsprep.events import aedat4, dat, es, evt, idx, mat, npy, spikes, text, vetting
 from dvsprep.events.prophesee import LIMIT, header
 from dvsprep.events.reading import load
 
@@ -114,7 +114,7 @@ def detect(path: Path) -> str:
         return found
     if first.startswith(b"\x1f\x8b"):
         return _gzip(path)
-    if first[:4] == smnist.IMAGES.to_bytes(4, "big"):
+    if first[:4] == idx.IMAGES.to_bytes(4, "big"):
         return "smnist-idx"
     if first.startswith(b"%"):
         return _percent(first, name)
@@ -203,7 +203,7 @@ def _mat(path: Path) -> str:
 
 def _gzip(path: Path) -> str:
     try:
-        smnist.idx(path, smnist.IMAGES)
+        idx.read(path, idx.IMAGES)
     except FormatError:
         raise FormatError(f"{path}: a gzip file, which is not read here", hint="extract it first") from None
     return "smnist-idx"

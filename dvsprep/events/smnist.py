@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from dvsprep.errors import FormatError, LabelError, NotFoundError
+from dvsprep.errors import LabelError, NotFoundError
+from dvsprep.events import idx
 from dvsprep.events.foreign import from_arrays
 from dvsprep.events.reading import Decoded, Policy
 from dvsprep.types import Array
 
-IMAGES, LABELS = 2051, 2049  # magic numbers of IDX files of bytes, with 3 and 1 dimensions
 STEP = 1000  # microseconds
 CHANNELS = 99
 
@@ -25,7 +23,7 @@ def labels(path: Path) -> list[tuple[str, int]]:
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if beside == path or not beside.exists():
         raise NotFoundError(f"{path}: no file of labels beside it", hint=f"expected {beside.name}")
-    found, images = idx(beside, LABELS), _images(path)
+    found, images = idx.read(beside, idx.LABELS), _images(path)
     if len(found) != len(images):
         raise LabelError(f"{beside}: {len(found)} labels for {len(images)} images")
     return [(str(k), int(label)) for k, label in enumerate(found)]
@@ -76,33 +74,6 @@ def encode(pixels: Array, channels: int = CHANNELS) -> tuple[Array, Array]:
     return step[order], channel[order]
 
 
-def idx(path: Path, magic: int) -> Array:
-    """Return the array of an IDX file of bytes, plain or gzipped.
-
-    Raises
-    ------
-    FormatError
-        Another magic number than asked for, or another size than the header states.
-    """
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise FormatError(f"{path}: a damaged gzip file: {error}") from None
-    dimensions = magic & 0xFF
-    start = 4 + 4 * dimensions
-    if len(data) < start:
-        raise FormatError(f"{path}: {'truncated: ' if data else ''}the header of {start} bytes has {len(data)}")
-    found, *shape = np.frombuffer(data, ">u4", 1 + dimensions).tolist()
-    if found != magic:
-        raise FormatError(f"{path}: the IDX magic number is {found}, expected {magic}")
-    size = int(np.prod(shape, dtype=object))
-    if len(data) - start != size:
-        raise FormatError(f"{path}: {len(data) - start} bytes from byte {start}, expected {size} for {shape}")
-    return np.frombuffer(data, np.uint8, size, start).reshape(shape)
-
-
 def _images(path: Path) -> Array:
     stat = path.stat()
     return _cached(path, stat.st_mtime_ns, stat.st_size)
@@ -111,4 +82,4 @@ def _images(path: Path) -> Array:
 @lru_cache(maxsize=2)
 def _cached(path: Path, mtime: int, size: int) -> Array:  # noqa: ARG001 - a changed file is another entry
     """Keep the training and the test images in memory: a gzipped file cannot be read from the middle."""
-    return idx(path, IMAGES)
+    return idx.read(path, idx.IMAGES)

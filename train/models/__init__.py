@@ -17,6 +17,7 @@ from train.models.conv_fc import (
     MNISTNet,
     NMNISTNet,
 )
+from train.models.csnn import CSNN
 from train.models.sew_7b import SEW7BNet, SEWWide7BNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -24,6 +25,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mnist_net": MNISTNet,
     "fashion_mnist_net": FashionMNISTNet,
     "nmnist_net": NMNISTNet,
+    "csnn": CSNN,
     "cifar10_net": CIFAR10Net,
     "cifar10dvs_net": CIFAR10DVSNet,
     "sew_7b_net": SEW7BNet,
@@ -31,6 +33,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 __all__ = [
+    "CSNN",
     "MODELS",
     "CIFAR10DVSNet",
     "CIFAR10Net",

@@ -1,0 +1,42 @@
+"""``python -m train.fashion_mnist``: the convolutional network of the field's tutorial on Fashion-MNIST."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from torch import Tensor, nn
+
+from train import arguments, models, script
+from train.images import ImagesTrainer
+
+
+class FashionMNISTTrainer(ImagesTrainer):
+    """Train CSNN on Fashion-MNIST: the image is shown T times, the class with the highest firing rate counts."""
+
+    name = "fashion_mnist"
+
+    def get_args_parser(self, add_help: bool = True) -> arguments.Parser:
+        """Return the parser."""
+        parser = super().get_args_parser(add_help)
+        add = parser.add_argument_group("network").add_argument
+        add("-T", type=arguments.positive, default=4, help="steps that an image is shown")
+        add("--channels", "-channels", type=arguments.positive, default=64, help="of the convolutions")
+        parser.set_defaults(batch_size=64, epochs=16, opt="sgd_nesterov", lr=0.1, shift=2, flip=True)
+        return parser
+
+    def get_tb_logdir_name(self, args: Namespace) -> str:
+        """Return the field's name: T, batch, optimiser, rate, channels, precision, engine."""
+        name = f"T{args.T}_b{args.batch_size}_{args.opt}_lr{args.lr:g}_c{args.channels}"
+        return name + ("_amp" if args.amp else "") + ("_cupy" if args.backend == "cupy" else "")
+
+    def load_model(self, args: Namespace, num_classes: int) -> nn.Module:
+        """Return the network."""
+        return models.CSNN(args.channels, classes=num_classes)
+
+    def encode(self, args: Namespace, x: Tensor) -> Tensor:
+        """Return grey values from 0 to 1, T times the same."""
+        return (x.float() / 255).expand(args.T, *x.shape)
+
+
+if __name__ == "__main__":
+    script.run(FashionMNISTTrainer())
