@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,20 @@ def curves(history: Sequence[dict[str, Any]], best_epoch: int | None, path: Path
         axes.grid(alpha=0.3)
         axes.legend()
     figure.axes[1].set_ylim(0, 1.02)
+    figure.savefig(path, dpi=100)
+
+
+def comparison(histories: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
+    """Draw the accuracies of several runs by epoch, train and test side by side."""
+    figure = _figure(10, 4)
+    for axes, part in zip(figure.subplots(1, 2, sharey=True), ("train", "test"), strict=True):
+        for name, history in histories.items():
+            points = [(row["epoch"], row[f"{part}_acc1"]) for row in history if f"{part}_acc1" in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 3 else None)
+        axes.set(xlabel="epoch", title=f"{part} accuracy")
+        axes.grid(alpha=0.3)
+        axes.legend()
     figure.savefig(path, dpi=100)
 
 

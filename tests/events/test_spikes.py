@@ -223,10 +223,7 @@ def test_changed_file_of_images_is_read_anew(tmp_path):
     [
         (b"", "the header of 16 bytes has 0"),
         (b"\x00\x00\x08\x03", "truncated: the header of 16 bytes has 4"),
-        (
-            struct.pack(">IIII", 2049, 1, 1, 1) + b"a",
-            (struct.pack(">IIII", 2049, 1, 1, 1) + b"a", r"the IDX magic number is 2049 \(labels\), expected 2051"),
-        ),
+        (struct.pack(">IIII", 2049, 1, 1, 1) + b"a", r"the IDX magic number is 2049 \(labels\), expected 2051"),
         (struct.pack(">IIII", 2051, 2, 1, 1) + b"a", r"1 bytes from byte 16, expected 2 for \[2, 1, 1\]"),
         (b"\x1f\x8b\x08cut", "a damaged gzip file"),
     ],

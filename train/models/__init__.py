@@ -18,6 +18,7 @@ from train.models.conv_fc import (
     NMNISTNet,
 )
 from train.models.csnn import CSNN
+from train.models.sequential import FeedBackNet, PlainNet, StatefulSynapseNet
 from train.models.sew_7b import SEW7BNet, SEWWide7BNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -39,10 +40,13 @@ __all__ = [
     "CIFAR10Net",
     "DVSGestureNet",
     "FashionMNISTNet",
+    "FeedBackNet",
     "MNISTNet",
     "NMNISTNet",
+    "PlainNet",
     "SEW7BNet",
     "SEWWide7BNet",
+    "StatefulSynapseNet",
     "build",
     "list_models",
 ]
