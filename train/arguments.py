@@ -71,7 +71,9 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     """Add what decides how a network learns."""
     group = parser.add_argument_group("training")
     add = group.add_argument
-    add("-b", "--batch-size", "--batch", dest="batch_size", type=positive, default=32, help="samples a step")
+    add(
+        "-b", "--batch-size", "--batch", dest="batch_size", type=positive, default=32, help="samples a step and process"
+    )
     add("--epochs", "-epochs", type=positive, default=90, help="passes over the training samples")
     add("--opt", "-opt", choices=OPTIMIZERS, default="sgd", help="optimiser")
     add("--lr", "-lr", type=number(0, above=True), default=0.1, help="learning rate at its highest")
@@ -91,6 +93,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add("--cutmix-alpha", type=number(0), default=0.0, help="cutmix's Beta parameter; 0 is none")
     add("--model-ema", action="store_true", help="validate and test a moving average of the network")
     add("--model-ema-decay", type=number(0, 1), default=0.999, help="of that average, a step")
+    add("--model-ema-steps", type=positive, default=1, help="steps from one update of that average to the next")
+    add("--sync-bn", action="store_true", help="BatchNorm over the batches of all processes, not of each")
     add("--ra-reps", type=positive, default=1, help="repeated augmentation: drawings of a sample in a batch")
 
 

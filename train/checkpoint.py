@@ -68,6 +68,12 @@ def find(where: Path, name: str = LATEST) -> Path:
     return where / name if where.is_dir() else where
 
 
+def shown(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the weights that a run validates and tests: the moving average's, if it has one."""
+    average = content["ema"] or {}
+    return {k.removeprefix("module."): v for k, v in average.items() if k.startswith("module.")} or content["net"]
+
+
 def load_net(net: nn.Module, state: Mapping[str, Any], path: Path) -> None:
     """Put the weights of a checkpoint into a network of the same shape.
 

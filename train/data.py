@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.types import FrameSource
@@ -151,25 +151,62 @@ class EpochSampler(Sampler[Draw]):
     copies : int
         Repeated augmentation: every sample that is drawn is drawn so often, and the epoch is as long as before.
     rank, world : int
-        Which share of how many; the last samples are drawn twice where the shares would be uneven.
+        Which share of how many.
+    even : bool
+        Make the shares even: the first samples are drawn again at the end.
     """
 
     def __init__(
-        self, n: int, *, shuffle: bool = True, seed: int = 0, copies: int = 1, rank: int = 0, world: int = 1
+        self,
+        n: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        copies: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        even: bool = True,
     ) -> None:
         self.n, self.shuffle, self.seed, self.copies, self.rank, self.world = n, shuffle, seed, copies, rank, world
+        self.even = even
         self.epoch = 0
 
     def __len__(self) -> int:
-        return math.ceil(self.n / self.world)
+        return math.ceil(self.n / self.world) if self.even else self.own
+
+    @property
+    def own(self) -> int:
+        """How many of this share's samples are drawn for the first time."""
+        return len(range(self.rank, self.n, self.world))
 
     def __iter__(self) -> Iterator[Draw]:
         order = list(range(self.n))
         if self.shuffle:
             order = torch.randperm(self.n, generator=generator(self.seed, Draw(-1, self.epoch))).tolist()
         draws = [Draw(i, self.epoch, copy) for i in order for copy in range(self.copies)][: self.n]
-        dealt = itertools.islice(itertools.cycle(draws), len(self) * self.world)
-        return itertools.islice(dealt, self.rank, None, self.world)
+        mine = draws[self.rank :: self.world]
+        return itertools.chain(mine, itertools.islice(itertools.cycle(draws), len(self) - len(mine)))
+
+
+class ShareLoader(DataLoader[Any]):
+    """The batches of one process of several: together they are those that a single process would take.
+
+    Where the last batch cannot be shared out evenly, ``weight`` tells how much of the average gradient this process
+    has to give, and samples that only fill up are left out; a process that has no others weighs nothing.
+    """
+
+    sampler: EpochSampler
+    batch_size: int
+    weight = 1.0
+
+    def __iter__(self) -> Any:
+        share, size = self.sampler, self.batch_size
+        for number, (x, labels, lengths) in enumerate(super().__iter__()):
+            own = min(size, max(0, share.own - number * size))
+            whole = min(size * share.world, share.n - number * size * share.world)
+            self.weight = own * share.world / whole
+            kept = slice(own or 1)
+            yield x[kept], labels[kept], lengths[kept]
 
 
 def pad_sequence_collate(samples: Sequence[Sample] | Batch) -> Batch:

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,25 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import dvsprep
-from train import neuron
+from train import distributed, neuron
 
 Row = dict[str, Any]
 
 
-def say(line: str) -> None:
-    """Talk, on stderr, above a progress bar if there is one; a stderr that is closed is no reason to stop."""
-    with suppress(OSError):
-        tqdm.write(line, file=sys.stderr)
+def say(line: str, *, of_all: bool = False) -> None:
+    """Talk, on stderr, above a progress bar if there is one; a stderr that is closed is no reason to stop.
+
+    Of several processes only the first one talks, unless it is a matter ``of_all``.
+    """
+    if of_all or distributed.rank() == 0:
+        with suppress(OSError):
+            tqdm.write(line, file=sys.stderr)
+
+
+def bar(batches: Iterable[Any], title: str) -> Any:
+    """Return a progress bar over batches, if a terminal is there and this is the process that talks."""
+    silent = None if distributed.rank() == 0 else True
+    return tqdm(batches, title, disable=silent, leave=False, unit="batch")
 
 
 class RunLog:
@@ -109,7 +119,10 @@ class Meter:
         return f"loss {self.loss / n:.4f}, acc {self.right1 / n:.4f}, {self.samples / seconds:.1f} samples/s"
 
     def row(self, prefix: str) -> Row:
-        """Return the means by name."""
+        """Return the means by name, over the samples of all processes."""
+        mine = torch.tensor([self.samples, self.loss, self.right1, self.right5], dtype=torch.float64)
+        sums, confusion = distributed.total(mine).tolist(), distributed.total(self.confusion)
+        self.samples, self.loss, self.right1, self.right5, self.confusion = int(sums[0]), *sums[1:], confusion
         n = max(self.samples, 1)
         row = {"loss": self.loss / n, "acc1": self.right1 / n}
         if len(self.confusion) > 5:
@@ -122,7 +135,8 @@ class FiringRates:
     """Mean spikes a neuron and step of every layer of neurons, over the batches seen inside ``with``."""
 
     def __init__(self, net: nn.Module) -> None:
-        self.layers = {name: m for name, m in net.named_modules() if isinstance(m, neuron.BaseNode)}
+        named = distributed.bare(net).named_modules()
+        self.layers = {name: m for name, m in named if isinstance(m, neuron.BaseNode)}
         self.sums = dict.fromkeys(self.layers, 0.0)
         self.calls = dict.fromkeys(self.layers, 0)
 

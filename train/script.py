@@ -6,15 +6,17 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dvsprep.errors import DiskError, DvsprepError
-from train import memory
+from dvsprep.errors import DiskError, DvsprepError, IncompleteError
+from train import distributed, memory
 from train.logs import say
 from train.trainer import Trainer
 
 INTERRUPTED = 130
+PATIENCE = 3.0  # seconds in which the launcher ends what is left of a job that the first process has failed
 
 
 def main(trainer: Trainer, argv: Sequence[str] | None = None) -> int:
@@ -22,9 +24,11 @@ def main(trainer: Trainer, argv: Sequence[str] | None = None) -> int:
     name = f"train.{trainer.name}"
     try:
         result = trainer.main(trainer.get_args_parser().parse(argv))
-        print(json.dumps(result), flush=True)  # noqa: T201
-    except KeyboardInterrupt:
-        say(f"{name}: interrupted")
+        if distributed.rank() == 0:
+            print(json.dumps(result), flush=True)  # noqa: T201
+        distributed.leave()
+    except KeyboardInterrupt as stopped:
+        say(f"{name}: {stopped or 'interrupted'}")
         return INTERRUPTED
     except DvsprepError as error:
         return _fail(name, str(error), error.exit_code)
@@ -35,6 +39,8 @@ def main(trainer: Trainer, argv: Sequence[str] | None = None) -> int:
         reason = os.strerror(error.errno) if error.errno else str(error)
         return _fail(name, f"{where}{reason}", DiskError.exit_code)
     except RuntimeError as error:
+        if distributed.lost(error):
+            return _fail(name, f"another process of this job is gone: {error}", IncompleteError.exit_code)
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
         return _fail(name, "out of memory (a smaller -b or --channels)", DiskError.exit_code)
@@ -46,9 +52,9 @@ def run(trainer: Trainer) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminated)
     say(memory.prepare())
     code = main(trainer)
-    if code == INTERRUPTED:
+    if code == INTERRUPTED or (code and distributed.world() > 1):
         sys.stdout.flush()
-        os._exit(code)  # at once: reader processes and a second Ctrl-C would only add tracebacks
+        os._exit(code)  # at once: reader processes, a second Ctrl-C and lost connections would only add tracebacks
     sys.exit(code)
 
 
@@ -57,5 +63,9 @@ def _terminated(*_: object) -> NoReturn:
 
 
 def _fail(name: str, message: str, code: int) -> int:
-    say(f"{name}: {' '.join(message.split())}")
+    if distributed.rank():
+        # What all processes have run into is told by the first, and the launcher ends the others before they speak.
+        time.sleep(PATIENCE)
+        name = f"{name}, process {distributed.rank()} of {distributed.world()}"
+    say(f"{name}: {' '.join(message.split())}", of_all=True)
     return code

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dvsprep.errors import BackendError, UsageError
-from train import backends, checkpoint, functional, fused, neuron
-from train.data import EpochSampler, pad_sequence_collate
+from train import backends, checkpoint, distributed, functional, fused, neuron
+from train.data import EpochSampler, ShareLoader, pad_sequence_collate
+from train.layer.sync import sync_batch_norms
 from train.logs import say
 
 # Flags of one start: a resumed run takes all others from its checkpoint unless they are given.
@@ -38,7 +39,22 @@ def resumed(args: Namespace) -> tuple[dict[str, Any] | None, Path]:
         elif getattr(args, name) != value:
             say(f"--{name.replace('_', '-')} is {getattr(args, name)} now and was {value}")
     args.resumed_facts = content["facts"]
+    _share_anew(args, path, content.get("world", 1))
     return content, path
+
+
+def _share_anew(args: Namespace, path: Path, then: int) -> None:
+    """Keep the batch of a run that goes on in another number of processes, if ``-b`` does not change it."""
+    now = distributed.world()
+    if now == then or args.test_only:
+        return
+    was = f"{path}: the run had {then} process{'es' * (then > 1)} with -b {args.batch_size}"
+    if "batch_size" not in args.explicit:
+        whole = then * args.batch_size
+        if whole % now:
+            raise UsageError(f"{was}, a batch that {now} processes cannot share evenly", hint="give -b")
+        args.batch_size = whole // now
+    say(f"{was}; now {now} with -b {args.batch_size}, so random numbers differ from those of a run that never stopped")
 
 
 def meta(args: Namespace) -> dict[str, Any]:
@@ -47,6 +63,7 @@ def meta(args: Namespace) -> dict[str, Any]:
     return {
         "args": {k: str(v) if isinstance(v, os.PathLike) else v for k, v in kept.items()},
         "facts": dict(getattr(args, "facts", {})),
+        "world": distributed.world(),
     }
 
 
@@ -55,12 +72,18 @@ def device(args: Namespace) -> torch.device:
     name = args.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if distributed.world() > 1 and name.startswith("cuda"):
+        if ":" in name:
+            raise UsageError(f"--device {name} is one GPU, and every process needs its own", hint="--device cuda")
+        name = f"cuda:{distributed.local_rank()}"
     try:
         found = torch.device(name)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0]
         raise BackendError(f"--device {args.device} cannot be used here: {why}", hint="--device cpu") from None
+    if found.index is not None:
+        torch.cuda.set_device(found)
     args.device = str(found)
     if args.amp is None:
         args.amp = found.type == "cuda" or (found.type == "cpu" and bf16_is_fast())
@@ -78,9 +101,12 @@ def bf16_is_fast() -> bool:
 
 def check(args: Namespace, train: Dataset[Any], *others: Dataset[Any] | None) -> None:
     """Raise UsageError if there is nothing to train on, or less than a batch."""
-    n = len(train)  # type: ignore[arg-type]
-    if args.batch_size > n:
-        raise UsageError(f"-b {args.batch_size} is larger than the training set: {n} samples", hint="a smaller -b")
+    n, world = len(train), distributed.world()  # type: ignore[arg-type]
+    if args.batch_size * world > n:
+        each = f" in each of {world} processes" * (world > 1)
+        raise UsageError(
+            f"-b {args.batch_size}{each} is larger than the training set: {n} samples", hint="a smaller -b"
+        )
     for dataset in others:
         if dataset is not None and len(dataset) == 0:  # type: ignore[arg-type]
             raise UsageError("a validation or test set without samples", hint="leave it out, or --select-by last")
@@ -90,6 +116,8 @@ def placed(net: nn.Module, args: Namespace, where: torch.device) -> nn.Module:
     """Return the network on its device, its neurons on their engine; say which and why."""
     functional.set_backend(net, args.backend)
     net = net.to(where)
+    if args.sync_bn:
+        sync_batch_norms(net)
     if where.type == "cpu":
         fused.fuse(net)
     dtype = args.amp_dtype if args.amp else torch.float32
@@ -105,6 +133,10 @@ def placed(net: nn.Module, args: Namespace, where: torch.device) -> nn.Module:
 
 def new_folder(parent: Path, name: str) -> Path:
     """Make a folder of this name, or the first free ``name_2``, ``name_3``; another run's results are never touched."""
+    return distributed.of_first(_made(parent, name) if distributed.rank() == 0 else None)  # type: ignore[no-any-return]
+
+
+def _made(parent: Path, name: str) -> Path:
     number = 1
     while True:
         folder = parent / (name if number == 1 else f"{name}_{number}")
@@ -118,11 +150,18 @@ def new_folder(parent: Path, name: str) -> Path:
             return folder
 
 
-def loader(args: Namespace, dataset: Dataset[Any], where: torch.device, *, train: bool) -> DataLoader[Any]:
-    """Return the batches of a dataset: drawn anew every epoch to train on, in order to look at."""
-    n = len(dataset)  # type: ignore[arg-type]
-    sampler = EpochSampler(n, shuffle=train, seed=args.seed, copies=args.ra_reps if train else 1)
-    return DataLoader(
+def loader(args: Namespace, dataset: Dataset[Any], where: torch.device, *, train: bool) -> ShareLoader:
+    """Return this process's batches of a dataset: drawn anew every epoch to train on, in order to look at."""
+    sampler = EpochSampler(
+        len(dataset),  # type: ignore[arg-type]
+        shuffle=train,
+        seed=args.seed,
+        copies=args.ra_reps if train else 1,
+        rank=distributed.rank(),
+        world=distributed.world(),
+        even=train,
+    )
+    return ShareLoader(
         dataset,
         args.batch_size,
         sampler=sampler,

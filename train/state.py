@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from dvsprep.errors import UsageError
-from train import checkpoint
+from train import checkpoint, distributed
 
 
 @dataclass
@@ -48,7 +48,7 @@ class State:
         return [type(self.optimizer).__name__, type(self.scheduler).__name__]
 
     def content(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of it."""
+        """Return what a checkpoint holds of it; every process of a run has to ask."""
         return {
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -60,7 +60,7 @@ class State:
             "best": self.best,
             "history": self.history,
             "seconds": self.seconds,
-            "rng": checkpoint.rng_state(),
+            "rng": distributed.gathered(checkpoint.rng_state()),
         }
 
     def restore(self, content: Mapping[str, Any], path: Path) -> None:
@@ -78,7 +78,9 @@ class State:
         self.scaler.load_state_dict(content["scaler"])
         self.epoch, self.best, self.seconds = content["epoch"], dict(content["best"]), content["seconds"]
         self.history = list(content["history"])
-        checkpoint.set_rng_state(content["rng"])
+        generators = content["rng"] if isinstance(content["rng"], list) else [content["rng"]]
+        if len(generators) == distributed.world():  # else they stay as the seed left them
+            checkpoint.set_rng_state(generators[distributed.rank()])
 
     def shown(self) -> nn.Module:
         """Return the network that is validated and tested."""

@@ -21,10 +21,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from dvsprep.errors import DivergedError
-from train import arguments, checkpoint, data, functional, logs, optim, setup
+from dvsprep.errors import DivergedError, IncompleteError
+from train import arguments, checkpoint, data, distributed, functional, logs, optim, setup
 from train.logs import say
 from train.state import State
 
@@ -116,7 +115,7 @@ class Trainer:
         model.train()
         scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
         meter, rates = logs.Meter(args.num_classes), logs.FiringRates(model)
-        bar = tqdm(data_loader, f"epoch {epoch}/{args.epochs}", disable=None, leave=False, unit="batch")
+        bar = logs.bar(data_loader, f"epoch {epoch}/{args.epochs}")
         for number, (x, labels, lengths) in enumerate(bar, 1):
             x, labels = x.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             target = optim.soft_targets(labels, args.num_classes, args.label_smoothing)
@@ -128,15 +127,17 @@ class Trainer:
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise DivergedError(f"the loss is {value} in epoch {epoch}, batch {number}", hint=_DIVERGED)
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            weight = getattr(data_loader, "weight", 1.0)  # of this process's part of an uneven last batch
+            scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
             if args.clip_grad_norm:
                 scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), args.clip_grad_norm)
             scaler.step(optimizer)
             scaler.update()
-            if model_ema is not None:
+            if model_ema is not None and number % args.model_ema_steps == 0:
                 model_ema.update_parameters(model)
-            meter.add(value, *self.cal_acc1_acc5(output.detach(), labels), output.detach(), labels)
+            if weight:
+                meter.add(value, *self.cal_acc1_acc5(output.detach(), labels), output.detach(), labels)
             bar.set_postfix_str(meter.words() + rates.words())
         functional.reset_net(model)
         return meter.row("train") | {"firing_rate": rates.means()}
@@ -155,7 +156,7 @@ class Trainer:
         model.eval()
         meter, rates = logs.Meter(args.num_classes), logs.FiringRates(model)
         stride = max(1, len(data_loader) // 4)
-        bar = tqdm(data_loader, log_suffix, disable=None, leave=False, unit="batch")
+        bar = logs.bar(data_loader, log_suffix)
         for number, (x, labels, lengths) in enumerate(bar):
             labels = labels.to(device, non_blocking=True)
             x = self.preprocess_test_sample(args, x.to(device, non_blocking=True))
@@ -180,11 +181,14 @@ class Trainer:
         """Run; return the result, which is also written to ``result.json`` in the run's folder."""
         content, path = setup.resumed(args)
         device = setup.device(args)
+        distributed.join(device)
         checkpoint.seed_all(args.seed)
         loaded = Data(*self.load_data(args))
         args.num_classes = len(loaded.train.classes)  # type: ignore[attr-defined]
         setup.check(args, loaded.train, loaded.val, loaded.test)
         net = setup.placed(self.load_model(args, args.num_classes), args, device)
+        if distributed.rank():
+            checkpoint.seed_all(args.seed + distributed.rank())  # the same network, other dropped neurons
         optimizer = self.set_optimizer(args, optim.parameter_groups(net, args))
         scaler = torch.amp.GradScaler(device.type, enabled=args.amp_dtype == torch.float16 and bool(args.amp))
         ema = optim.averaged(net, args.model_ema_decay) if args.model_ema else None
@@ -212,35 +216,49 @@ class _Run:
         )  # fmt: skip
         self.criterion = optim.LOSSES[args.loss]
         self.meta = setup.meta(args)
+        self.first = distributed.rank() == 0
 
     def fit(self) -> None:
         """Train the epochs that are missing; keep the latest and the best."""
         args, state = self.args, self.state
-        (self.folder / "run.json").write_text(json.dumps(logs.circumstances(self.meta["args"]), indent=1) + "\n")
+        if self.first:
+            (self.folder / "run.json").write_text(json.dumps(logs.circumstances(self.meta["args"]), indent=1) + "\n")
         say(f"{self.folder}: epochs {state.epoch + 1} to {args.epochs}; validation: {self.data.how}; {self._choice()}")
-        log = logs.RunLog(self.folder, state.history, tensorboard=args.tensorboard)
+        log = logs.RunLog(self.folder, state.history, tensorboard=args.tensorboard, active=self.first)
+        model = distributed.wrapped(state.net, self.device)
         loader = setup.loader(args, self.data.train, self.device, train=True)
         try:
             if state.epoch == 0:
                 self._save(checkpoint.LATEST)
             while state.epoch < args.epochs:
-                log.write(self._epoch(loader))
+                log.write(self._epoch(model, loader))
         except KeyboardInterrupt:
-            where = self.folder / checkpoint.LATEST
-            say(f"interrupted in epoch {state.epoch + 1}; {where} holds epoch {state.epoch}: --resume {where} goes on")
-            raise
+            raise KeyboardInterrupt(f"interrupted in {self._where()}: {self._hint()}") from None
+        except RuntimeError as error:
+            if not distributed.lost(error):
+                raise
+            raise IncompleteError(
+                f"another process of this job is gone, in {self._where()}", hint=self._hint()
+            ) from error
         finally:
             log.close()
 
-    def _epoch(self, loader: DataLoader[Any]) -> Row:
+    def _where(self) -> str:
+        return f"epoch {self.state.epoch + 1}; {self.folder / checkpoint.LATEST} holds epoch {self.state.epoch}"
+
+    def _hint(self) -> str:
+        return f"--resume {self.folder / checkpoint.LATEST} goes on"
+
+    def _epoch(self, model: nn.Module, loader: data.ShareLoader) -> Row:
         begun, args, state, trainer = time.perf_counter(), self.args, self.state, self.trainer
         epoch = state.epoch + 1
         row: Row = {"epoch": epoch, "lr": state.optimizer.param_groups[0]["lr"]}
-        loader.sampler.epoch = epoch  # type: ignore[attr-defined]
+        loader.sampler.epoch = epoch
         trainer.before_train_one_epoch(args, state.net, epoch)
         row |= trainer.train_one_epoch(
-            state.net, self.criterion, state.optimizer, loader, self.device, args, epoch, state.ema, state.scaler
+            model, self.criterion, state.optimizer, loader, self.device, args, epoch, state.ema, state.scaler
         )
+        distributed.spread([*state.net.buffers(), *state.shown().buffers()])  # without --sync-bn they differ
         if not optim.all_finite(state.net.state_dict().values()):
             raise DivergedError(f"a weight is no number after epoch {epoch}", hint=_DIVERGED)
         state.scheduler.step()
@@ -292,19 +310,20 @@ class _Run:
         return bool(score > best)
 
     def _save(self, name: str) -> None:
-        checkpoint.save(self.folder / name, {**self.state.content(), **self.meta})
+        content = {**self.state.content(), **self.meta}
+        if self.first:
+            checkpoint.save(self.folder / name, content)
 
     def finish(self) -> Row:
         """Test the best network, draw, and return the result."""
-        from train import plots
-
         state = self.state
         best = self.folder / checkpoint.BEST
-        if best.is_file():
+        if self.first and best.is_file():
             content = checkpoint.load(best)
-            shown = {k.removeprefix("module."): v for k, v in (content["ema"] or {}).items() if k.startswith("module.")}
-            checkpoint.load_net(state.shown(), shown or content["net"], best)
+            checkpoint.load_net(state.shown(), checkpoint.shown(content), best)
             state.best = dict(content["best"])
+        distributed.spread(state.shown().state_dict().values())
+        state.best = distributed.of_first(state.best)
         tested: Mapping[str, Any] = self.look("test")
         result: Row = {
             "test_acc": tested.get("test_acc1"),
@@ -316,7 +335,14 @@ class _Run:
             "select_by": self.selects_by,
             "validation": self.data.how,
         }
-        classes = self.data.train.classes  # type: ignore[attr-defined]
+        if self.first:
+            self._write(result, tested)
+        return result
+
+    def _write(self, result: Row, tested: Mapping[str, Any]) -> None:
+        from train import plots
+
+        state, classes = self.state, self.data.train.classes  # type: ignore[attr-defined]
         if tested:
             plots.confusion(tested["confusion"], classes, self.folder / "confusion.png")
         if state.history:
@@ -327,4 +353,3 @@ class _Run:
             "firing_rate": tested.get("firing_rate"),
         }
         (self.folder / "result.json").write_text(json.dumps(result | extra, indent=1) + "\n")
-        return result
