@@ -62,9 +62,9 @@ def add_times(planes, size, now, out):
 
 @kernel
 def pack_bits(values, bits, out):
-    """Pack ``values : uint8[n]``, n a multiple of 8, ``bits`` <= 8 bits each, the highest bit first.
+    """Pack ``values : uint8[n]``, ``bits`` <= 8 bits each, the highest bit first.
 
-    ``out`` holds n * bits / 8 bytes and 8 more to spare: eight values are written at a time.
+    ``out`` holds zeros, n * bits / 8 bytes and 8 more to spare: eight values are written at a time.
     """
     b, step = np.uint64(bits), np.int64(bits)
     s1, s2, s3, top = U8 - b, U16 - b - b, U32 - np.uint64(4) * b, U64 - U8 * b
@@ -74,6 +74,12 @@ def pack_bits(values, bits, out):
         w = ((w & (PAIRS << U16)) >> s2) | (w & PAIRS)
         w = ((w & (HALVES << U32)) >> s3) | (w & HALVES)
         store64(out, g * step, swap64(w << top))
+    for i in range(values.size // 8 * 8, values.size):
+        last = i * step + step - 1  # bit
+        word = np.int64(values[i]) << (7 - (last & 7))
+        out[last >> 3] |= word & 0xFF
+        if word > 0xFF:
+            out[(last >> 3) - 1] |= word >> 8
 
 
 @kernel
@@ -112,6 +118,8 @@ def pack_wide(values, bits, out):
             held -= 8
             out[at] = (word >> held) & 0xFF
             at += 1
+    if held:
+        out[at] = (word << (8 - held)) & 0xFF
 
 
 @kernel

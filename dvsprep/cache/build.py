@@ -15,7 +15,7 @@ import numpy as np
 from dvsprep import events as ev
 from dvsprep import integrate, parallel
 from dvsprep.cache import cutting, sparse
-from dvsprep.cache.codec import Packing
+from dvsprep.cache.codec import Packing, kernels
 from dvsprep.cache.cutting import Piece
 from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, repack
 from dvsprep.cache.read import EventCache
@@ -101,10 +101,10 @@ def _packed_events(
 
 
 def chunk_size(recordings: Sequence[ev.Recording], samples: int) -> int:
-    """Return the events a chunk: about one sample, a power of two, told from the sizes of the files alone."""
-    total = sum(r.path.stat().st_size for r in recordings)
-    typical = max(1, total // (8 * max(1, samples)))
-    return int(min(MAX_CHUNK, max(MIN_CHUNK, 1 << typical.bit_length())))
+    """Return the events a chunk, told from the sizes of the files alone: all of most samples, so that few need two."""
+    sizes = {r.path: (ev.size_of(r.path), ev.EVENT_BYTES.get(r.format, 8)) for r in recordings}
+    typical = sum(size // width for size, width in sizes.values()) // max(1, samples)
+    return min(MAX_CHUNK, max(1, -(-3 * typical // (2 * MIN_CHUNK))) * MIN_CHUNK)
 
 
 class PackHow(NamedTuple):
@@ -143,9 +143,11 @@ def _pack_times(t: Array, before: int | None, how: PackHow) -> Block:
     n = len(t)
     if n == 0:
         return Block(np.dtype(np.uint16).str, (), 0, how.chunk, [])
-    t = np.require(t, np.int64, ["C", "W"])
+    t = np.ascontiguousarray(t, np.int64)
+    if not t.flags.writeable:
+        t = t.copy()  # one type for the kernels
     now = np.int64(t[0] if before is None else before)
-    largest = _kernels().largest_step(t, now)
+    largest = kernels().largest_step(t, now)
     dtype = np.dtype(np.uint16 if largest < 1 << 16 else np.uint32 if largest < 1 << 32 else np.uint64)
     packing = how.packing("dt", dtype)
     if not packing.shuffles:
@@ -153,7 +155,7 @@ def _pack_times(t: Array, before: int | None, how: PackHow) -> Block:
     packed, planes = [], np.empty((dtype.itemsize, how.chunk), np.uint8)
     for start in range(0, n, how.chunk):
         part = t[start : start + how.chunk]
-        _kernels().subtract_times(part, now, planes)
+        kernels().subtract_times(part, now, planes)
         planes[:, len(part) :] = 0
         packed.append(packing.deflate(planes.reshape(-1), planes.size))
         now = part[-1]
@@ -196,26 +198,20 @@ class Whole:
             sample.blocks[name] = Block(wider.str, block.row_shape, block.rows + more.rows, block.chunk, packed)
 
 
-def _kernels() -> Any:
-    from dvsprep.cache import _kernels  # not at the top: who only looks into a cache need not wait for Numba
-
-    return _kernels
-
-
 def warm_up(sensor: tuple[int, int]) -> None:
     """Compile what a build calls, once, before workers start: concurrent first compiles can crash Numba."""
-    kernels = _kernels()
+    made = kernels()
     integrate.warm_up(*sensor)
     planes = np.zeros(0, np.uint8)
     planes.flags.writeable = False
-    kernels.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
-    kernels.largest_step(np.zeros(1, np.int64), np.int64(0))
-    kernels.subtract_times(np.zeros(1, np.int64), np.int64(0), np.zeros((2, 1), np.uint8))
+    made.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
+    made.largest_step(np.zeros(1, np.int64), np.int64(0))
+    made.subtract_times(np.zeros(1, np.int64), np.int64(0), np.zeros((2, 1), np.uint8))
     sparse.compress(np.zeros(sparse.SMALLEST, np.uint8))
     spare = np.zeros(8, np.uint8)
     for pack, unpack, dtype in (
-        (kernels.pack_bits, kernels.unpack_bits, np.uint8),
-        (kernels.pack_wide, kernels.unpack_wide, np.uint16),
+        (made.pack_bits, made.unpack_bits, np.uint8),
+        (made.pack_wide, made.unpack_wide, np.uint16),
     ):
         pack(np.zeros(0, dtype), 1, spare)
         unpack(planes, 1, np.zeros(0, dtype))
@@ -288,10 +284,10 @@ def pack_frames(task: FrameTask) -> list[Packed]:
     if integrate.identity(task.spec) != task.integrator:
         raise PluginError(f"plugin {task.spec.plugin}: its source changed during the build", hint="run it again")
     varies, times = task.spec.split_by == "duration", integrate.needs_times(task.spec)
-    packed = []
+    packed, small = [], {name: task.source.small(name) for name in ("n_events", "t_start", "t_end")}
     for i, index in task.samples:
         frames = to_frames(task.source.compact(i, times=times), str(task.source.ids[i]))
-        facts = {name: int(task.source.small(name)[i]) for name in ("n_events", "t_start", "t_end")}
+        facts = {name: int(values[i]) for name, values in small.items()}
         packing = packing_of(task.codec, "frames", frames.dtype, task.source.sensor)
         block = pack_rows(frames if varies else frames[None], 1, packing)
         packed.append(Packed(index, facts, {"frames": block}))

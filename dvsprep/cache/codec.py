@@ -8,6 +8,7 @@ their wheels exist, zlib elsewhere), shuffle and N-Bit.
 from __future__ import annotations
 
 import functools
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -100,7 +101,7 @@ class Packing:
         packing = cls(precision, h5z.FILTER_SHUFFLE in filters, deflates)
         return packing if filters == packing._filters and dataset.dtype.isnative else None
 
-    @property
+    @functools.cached_property
     def _filters(self) -> list[int]:
         wanted = {
             h5z.FILTER_NBIT: self.bits > 0,
@@ -112,6 +113,8 @@ class Packing:
     def pack(self, rows: Array, chunk: int) -> Chunk:
         """Pack up to ``chunk`` rows, which zeros fill up."""
         used = len(rows)
+        if self.bits:
+            return self._pack_bits(rows.reshape(-1), math.prod((chunk, *rows.shape[1:])))
         if used < chunk:
             padded = np.zeros((chunk, *rows.shape[1:]), rows.dtype)
             padded[:used] = rows
@@ -119,11 +122,19 @@ class Packing:
         rows = np.ascontiguousarray(rows)
         size = rows.dtype.itemsize
         raw = rows.reshape(-1).view(np.uint8)
-        if self.bits:
-            raw = _to_bits(rows, self.bits)
-        elif self.shuffles and size > 1:  # all first bytes, then all second bytes, ...
+        if self.shuffles and size > 1:  # all first bytes, then all second bytes, ...
             raw = np.ascontiguousarray(raw.reshape(-1, size).T).reshape(-1)
         return self.deflate(raw, -(-used * raw.size // chunk) if used < chunk else raw.size)
+
+    def _pack_bits(self, values: Array, capacity: int) -> Chunk:
+        size, used = capacity * self.bits // 8 + 1, -(-values.size * self.bits // 8)
+        if self.deflates != "padded":
+            return self.deflate(_to_bits(values, self.bits, size), size)
+        # In few steps, so that it is nearly always a run of zeros that was deflated before.
+        step = max(64, size // 128)
+        used = min(size, -(-used // step) * step) if values.size < capacity else size
+        raw = _to_bits(values, self.bits, used)
+        return Chunk(0, _stored(raw, size - used)) if used < size else Chunk(self._skip, raw.tobytes())
 
     def deflate(self, raw: Array, used: int) -> Chunk:
         """Do the last step of :meth:`pack` alone: deflate bytes that are shuffled or in bits.
@@ -151,7 +162,7 @@ class Packing:
             raise IntegrityError(f"a chunk holds {len(data)} bytes, expected {size}")
         return data
 
-    @property
+    @functools.cached_property
     def _skip(self) -> int:
         """The mask of a chunk for which deflate, the last filter, was left out."""
         return 0 if self.deflates == "no" else 1 << (len(self._filters) - 1)
@@ -163,7 +174,7 @@ class Packing:
     def unpack_whole(self, chunk: Chunk, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         """Return all rows of a chunk, in the memory that they were inflated to where that is possible."""
         if self.bits == 0 and not self.shuffles:
-            raw = self.inflate(chunk, int(np.prod(shape)) * dtype.itemsize)
+            raw = self.inflate(chunk, math.prod(shape) * dtype.itemsize)
             return np.frombuffer(raw if isinstance(raw, bytearray) else bytearray(raw), dtype).reshape(shape)
         out = np.empty(shape, dtype)
         self.unpack(chunk, out, len(out))
@@ -171,7 +182,7 @@ class Packing:
 
     def unpack(self, chunk: Chunk, out: Array, rows: int) -> None:
         """Unpack the first ``len(out)`` rows of a chunk of ``rows`` rows."""
-        values = rows * int(np.prod(out.shape[1:], dtype=np.int64))
+        values = rows * math.prod(out.shape[1:])
         size = out.dtype.itemsize
         if self.bits:
             _from_bits(self.inflate(chunk, values * self.bits // 8 + 1), self.bits, out)
@@ -203,25 +214,25 @@ def _zeros(n: int) -> bytes:
     return packer.compress(bytes(n)) + packer.flush()
 
 
-def _to_bits(values: Array, bits: int) -> Array:
-    """Return what HDF5's N-Bit filter makes of whole numbers, the byte that it always adds included."""
-    from dvsprep.cache import _kernels  # not at the top: who only looks into a cache need not wait for Numba
+@functools.cache
+def kernels() -> Any:
+    """Return the module of kernels, imported when it is first needed: who only looks at labels need not wait for it."""
+    from dvsprep.cache import _kernels
 
-    size = values.size * bits // 8
-    if values.size % 8:
-        values = np.concatenate([values, np.zeros(8 - values.size % 8, values.dtype)])
-    out = np.zeros(values.size * bits // 8 + SPARE, np.uint8)
-    (_kernels.pack_bits if values.itemsize == 1 else _kernels.pack_wide)(values, bits, out)
-    out[values.size * bits // 8 :] = 0
-    return out[: size + 1]
+    return _kernels
+
+
+def _to_bits(values: Array, bits: int, size: int) -> Array:
+    """Return what HDF5's N-Bit filter makes of whole numbers and of zeros behind them, ``size`` bytes."""
+    out = np.zeros(max(size, -(-values.size * bits // 8)) + SPARE, np.uint8)
+    (kernels().pack_bits if values.itemsize == 1 else kernels().pack_wide)(np.ascontiguousarray(values), bits, out)
+    return out[:size]
 
 
 def _from_bits(data: Bytes, bits: int, out: Array) -> None:
-    from dvsprep.cache import _kernels
-
     packed = np.frombuffer(data, np.uint8)
     packed.flags.writeable = False  # one type for the kernels, whatever the library returns
-    (_kernels.unpack_bits if out.itemsize == 1 else _kernels.unpack_wide)(packed, bits, out)
+    (kernels().unpack_bits if out.itemsize == 1 else kernels().unpack_wide)(packed, bits, out)
 
 
 CODECS = ("packed", "deflate", "none")

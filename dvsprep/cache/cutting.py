@@ -90,7 +90,7 @@ def _tasks(recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy
     size = 0
     for recording in recordings:
         indices = tuple(position[sample.id] for sample in recording.samples)
-        if done[list(indices)].all():
+        if all(done[i] for i in indices):
             continue
         spans, notes = ev.spans_of(recording, policy, SPAN_BYTES)
         for k, span in enumerate(spans):
@@ -99,7 +99,7 @@ def _tasks(recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy
         if spans:
             continue
         group.append((recording, indices))
-        size += recording.path.stat().st_size
+        size += ev.size_of(recording.path)
         if size >= SPAN_BYTES or len(group) >= MANY:
             yield DecodeTask(tuple(group), None, header.sensor, policy)
             group, size = [], 0

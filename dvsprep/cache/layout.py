@@ -13,6 +13,7 @@ the file: kind, schema, key, dataset, split, sensor [H, W], spec, identity and p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -83,6 +84,7 @@ class Packed:
         return value
 
 
+@functools.lru_cache(256)
 def packing_of(codec: str, column: str, dtype: np.dtype[Any], sensor: tuple[int, int]) -> codecs.Packing:
     """Return how a codec packs a column: of x, y and p it is known how many values they can have."""
     values = {"x": sensor[1], "y": sensor[0], "p": 2}

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvsprep.cache import loading
-from dvsprep.cache.codec import Chunk, Packing
+from dvsprep.cache.codec import Chunk, Packing, kernels
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import widen
@@ -202,13 +202,15 @@ class Cache:
     def rows(self, column: str, start: int, count: int) -> Array:
         """Return ``count`` rows of a column from ``start`` on, which begins a chunk."""
         with sound(self.path, f"{column}, row {start}"):
-            stored = self._stored_column(column)
-            if stored.packing is not None and stored.chunks[0] == count:
-                ((_, chunk),) = self._chunks(stored, start, count)
-                if stored.packing.undoes(chunk):
-                    return stored.packing.unpack_whole(chunk, stored.dtype, stored.chunks)
-            out = np.empty((count, *stored.shape[1:]), stored.dtype)
-            self._read(stored, start, out)
+            return self._rows(self._stored_column(column), start, count)
+
+    def _rows(self, stored: Stored, start: int, count: int) -> Array:
+        if stored.packing is not None and stored.chunks[0] == count:
+            ((_, chunk),) = self._chunks(stored, start, count)
+            if stored.packing.undoes(chunk):
+                return stored.packing.unpack_whole(chunk, stored.dtype, stored.chunks)
+        out = np.empty((count, *stored.shape[1:]), stored.dtype)
+        self._read(stored, start, out)
         return out
 
     def _read(self, stored: Stored, start: int, out: Array) -> None:
@@ -297,11 +299,11 @@ class EventCache(Cache):
         """
         start, n = self.run(i)
         t = self._times(i, start, n) if times else np.empty(0, np.int64)
-        return Events(t=t, x=self.rows("x", start, n), y=self.rows("y", start, n), p=self.rows("p", start, n))
+        with sound(self.path, f"the events of sample {i}"):
+            x, y, p = (self._rows(self._stored_column(name), start, n) for name in "xyp")
+        return Events(t=t, x=x, y=y, p=p)
 
     def _times(self, i: int, start: int, n: int) -> NDArray[np.int64]:
-        from dvsprep.cache import _kernels
-
         out, now = np.empty(n, np.int64), self.small("t_start")[i]
         with sound(self.path, f"dt of sample {i}"):
             stored = self._stored_column("dt")
@@ -317,7 +319,7 @@ class EventCache(Cache):
                 if packing.undoes(chunk):
                     planes = np.frombuffer(packing.inflate(chunk, size * stored.chunks[0]), np.uint8)
                     planes.flags.writeable = False  # one type for the kernel, whatever the library returns
-                    now = _kernels.add_times(planes, size, now, part)
+                    now = kernels().add_times(planes, size, now, part)
                 else:
                     steps = stored.dataset[start + at : start + at + len(part)]
                     part[...] = now + np.cumsum(steps, dtype=np.int64)

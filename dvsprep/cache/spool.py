@@ -11,6 +11,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Spool:
         self.mended: dict[str, int] = {}
         self._batch = np.zeros(samples, np.int64)  # where the batch of each sample begins
         self._latest: tuple[int, dict[int, Packed]] = (-1, {})
-        self._tag = b"dvsprep spool 2 " + tag.encode() + b"\n"
+        self._tag = b"dvsprep spool 3 " + tag.encode() + b"\n"
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         end = self._recover()
         self._file.truncate(end)
@@ -87,8 +88,8 @@ class Spool:
         self._batch[indices] = at
         for name, values in self.facts.items():
             values[indices] = head["facts"][name]
-        for name, blocks in head["columns"].items():
-            self.columns.setdefault(name, Extent(len(self.done))).add(indices, blocks)
+        for name, column in head["columns"].items():
+            self.columns.setdefault(name, Extent(len(self.done))).add(indices, column)
         for what, count in head["mended"].items():
             self.mended[what] = self.mended.get(what, 0) + count
 
@@ -103,19 +104,17 @@ class Spool:
         head = {
             "indices": [sample.index for sample in samples],
             "facts": {name: [sample.facts.get(name, 0) for sample in samples] for name in FACTS},
-            "columns": {name: [_facts(sample.blocks[name]) for sample in samples] for name in samples[0].blocks},
+            "columns": {name: _facts([sample.blocks[name] for sample in samples]) for name in samples[0].blocks},
             "mended": mended,
         }
         head_bytes = json.dumps(head, separators=(",", ":")).encode()
-        chunks = [chunk.data for sample in samples for block in sample.blocks.values() for chunk in block.packed]
-        frame = _FRAME.pack(_MAGIC, len(head_bytes), sum(map(len, chunks)), 0)[:-4]
-        checksum = crc32(head_bytes, crc32(frame))
-        for chunk in chunks:
-            checksum = crc32(chunk, checksum)
+        body = b"".join(
+            [head_bytes, *(chunk.data for sample in samples for b in sample.blocks.values() for chunk in b.packed)]
+        )
+        frame = _FRAME.pack(_MAGIC, len(head_bytes), len(body) - len(head_bytes), 0)[:-4]
         at = self._file.tell()
-        self._file.write(frame + checksum.to_bytes(4, "little") + head_bytes)
-        for chunk in chunks:
-            self._file.write(chunk)
+        self._file.write(frame + crc32(body, crc32(frame)).to_bytes(4, "little"))
+        self._file.write(body)
         self._remember(at, head)
 
     def read(self, index: int) -> Packed:
@@ -131,15 +130,11 @@ class Spool:
         _, head_size, size, _ = _FRAME.unpack(self._file.read(_FRAME.size))
         head = json.loads(self._file.read(head_size))
         data, position = memoryview(self._file.read(size)), 0
+        columns = [(name, _Walk(column)) for name, column in head["columns"].items()]
         for k, index in enumerate(head["indices"]):
             blocks = {}
-            for name, column in head["columns"].items():
-                dtype, row_shape, rows, chunk, sizes, masks = column[k]
-                packed = []
-                for length, mask in zip(sizes, masks, strict=True):
-                    packed.append(Chunk(mask, data[position : position + length]))
-                    position += length
-                blocks[name] = Block(dtype, tuple(row_shape), rows, chunk, packed)
+            for name, walk in columns:
+                blocks[name], position = walk.next(k, data, position)
             yield Packed(index, {name: head["facts"][name][k] for name in FACTS}, blocks)
 
     def close(self) -> None:
@@ -152,9 +147,35 @@ class Spool:
         self.path.unlink(missing_ok=True)
 
 
-def _facts(block: Block) -> list[Any]:
-    sizes, masks = [len(chunk.data) for chunk in block.packed], [chunk.mask for chunk in block.packed]
-    return [block.dtype, block.row_shape, block.rows, block.chunk, sizes, masks]
+def _facts(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Return what is to be known of a batch's blocks of a column, as few lists of numbers: there may be many blocks."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    return {
+        "kind": [kinds.setdefault((b.dtype, b.row_shape, b.chunk), len(kinds)) for b in blocks],
+        "kinds": list(kinds),
+        "rows": [b.rows for b in blocks],
+        "chunks": [len(b.packed) for b in blocks],
+        "sizes": [len(chunk.data) for b in blocks for chunk in b.packed],
+        "masks": [chunk.mask for b in blocks for chunk in b.packed],
+    }
+
+
+class _Walk:
+    """Puts the blocks of a column together again, one sample after the other."""
+
+    def __init__(self, column: dict[str, Any]) -> None:
+        self.kinds = [(dtype, tuple(row_shape), chunk) for dtype, row_shape, chunk in column["kinds"]]
+        self.kind, self.rows, self.chunks = column["kind"], column["rows"], column["chunks"]
+        self.stored = zip(column["sizes"], column["masks"], strict=True)
+
+    def next(self, k: int, data: memoryview, position: int) -> tuple[Block, int]:
+        """Return sample k's block, whose chunks begin at ``position``, and where they end."""
+        packed = []
+        for size, mask in islice(self.stored, self.chunks[k]):
+            packed.append(Chunk(mask, data[position : position + size]))
+            position += size
+        dtype, row_shape, chunk = self.kinds[self.kind[k]]
+        return Block(dtype, row_shape, self.rows[k], chunk, packed), position
 
 
 class Extent:
@@ -167,11 +188,13 @@ class Extent:
         self.rows: Array = np.zeros(samples, np.int64)
         self.lengths: Array = np.zeros(samples, np.int64)  # of the first axis of a row: T, where a row is a sample
 
-    def add(self, indices: Sequence[int], blocks: Sequence[Sequence[Any]]) -> None:
+    def add(self, indices: Sequence[int], column: dict[str, Any]) -> None:
         """Take in a batch of blocks, as :func:`_facts` tells them."""
-        for index, (dtype, row_shape, rows, chunk, *_) in zip(indices, blocks, strict=True):
+        lengths = []
+        for dtype, row_shape, chunk in column["kinds"]:
             self.dtypes.add(dtype)
             self.row_shapes.add(tuple(row_shape))
             self.chunk = chunk
-            self.rows[index] = rows
-            self.lengths[index] = row_shape[0] if row_shape else 0
+            lengths.append(row_shape[0] if row_shape else 0)
+        self.rows[indices] = column["rows"]
+        self.lengths[indices] = [lengths[kind] for kind in column["kind"]]

@@ -75,6 +75,9 @@ CONTAINERS: dict[str, tuple[Container, int]] = {
 # formats whose recordings may be too long for memory, and which can be decoded in parts
 SPANS: dict[str, InSpans] = {"aedat3.1": InSpans(aedat3.spans, aedat3.read_span)}
 
+# bytes of an event on disk, where it is not about eight: enough to guess how many events a file has
+EVENT_BYTES = {"atis": 5}
+
 READERS: dict[str, tuple[object, int]] = {**BYTES, **PATHS, **CONTAINERS}
 
 # formats whose files may state their sensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -55,17 +56,24 @@ class Span(NamedTuple):
     before: int
 
 
+def size_of(path: Path) -> int:
+    """Return a file's size in bytes."""
+    return path.stat().st_size
+
+
 def load(path: Path) -> Array:
     """Return a file's bytes as read-only uint8[B]; a large file is mapped, not read."""
-    if path.stat().st_size < MMAP_FROM:
-        return np.frombuffer(path.read_bytes(), np.uint8)
-    return np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+    with path.open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size < MMAP_FROM:
+            return np.frombuffer(file.read(), np.uint8)
+        return np.memmap(file, np.uint8, mode="r").view(np.ndarray)
 
 
 def columns(n: int, sensor: tuple[int, int]) -> Events:
     """Return uninitialised columns for n events; x and y each in uint8 where its side of the sensor allows."""
-    y, x = (np.uint8 if side <= 256 else np.uint16 for side in sensor)
-    return Events(t=np.empty(n, np.int64), x=np.empty(n, x), y=np.empty(n, y), p=np.empty(n, np.uint8))
+    H, W = sensor
+    x, y = np.empty(n, np.uint8 if W <= 256 else np.uint16), np.empty(n, np.uint8 if H <= 256 else np.uint16)
+    return Events(t=np.empty(n, np.int64), x=x, y=y, p=np.empty(n, np.uint8))
 
 
 def finish(events: Events, name: str, policy: Policy, notes: dict[str, int]) -> Decoded:

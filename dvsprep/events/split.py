@@ -12,8 +12,8 @@ import numpy as np
 from dvsprep.errors import FormatError, LabelError
 from dvsprep.events import catalog
 from dvsprep.events.labels import Sample
-from dvsprep.events.reading import Decoded, Policy, Span, backward, check_order, columns, load, select
-from dvsprep.types import Events
+from dvsprep.events.reading import Decoded, Policy, Span, backward, check_order, columns, load, select, size_of
+from dvsprep.types import Array, Events
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Recording:
 def read(recording: Recording, sensor: tuple[int, int], policy: Policy) -> Decoded:
     """Decode a recording's file."""
     path, name = recording.path, str(recording.path)
-    with _present(path):
-        if recording.format in catalog.PATHS:
+    if recording.format in catalog.PATHS:
+        with _present(path):
             return catalog.PATHS[recording.format][0](path, name, sensor, policy)
-        return catalog.BYTES[recording.format][0](load(path), name, sensor, policy)
+    return catalog.BYTES[recording.format][0](_bytes(path), name, sensor, policy)
 
 
 def spans_of(recording: Recording, policy: Policy, limit: int) -> tuple[list[Span], dict[str, int]]:
@@ -47,16 +47,15 @@ def spans_of(recording: Recording, policy: Policy, limit: int) -> tuple[list[Spa
     if recording.format not in catalog.SPANS or policy.unsorted == "sort":
         return [], {}
     with _present(recording.path):
-        if recording.path.stat().st_size <= 2 * limit:
+        if size_of(recording.path) <= 2 * limit:
             return [], {}
         return catalog.SPANS[recording.format].spans(load(recording.path), str(recording.path), policy, limit)
 
 
 def read_span(recording: Recording, span: Span, sensor: tuple[int, int], policy: Policy) -> Decoded:
     """Decode a part of a recording's file; whether it begins where the last one ended is for :class:`Cutter` to see."""
-    with _present(recording.path):
-        raw = load(recording.path)
-        decoded = catalog.SPANS[recording.format].read_span(raw, span, str(recording.path), sensor, policy)
+    raw = _bytes(recording.path)
+    decoded = catalog.SPANS[recording.format].read_span(raw, span, str(recording.path), sensor, policy)
     check_order(decoded.events["t"], str(recording.path), span.before)
     return decoded
 
@@ -86,8 +85,19 @@ def samples_of(
 @contextmanager
 def _present(path: Path) -> Iterator[None]:
     if not path.is_file():
-        raise FormatError(f"{path}: the recording is gone", hint="delete the folder extract/ and run again")
+        raise _gone(path)
     yield
+
+
+def _bytes(path: Path) -> Array:
+    try:
+        return load(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise _gone(path) from None
+
+
+def _gone(path: Path) -> FormatError:
+    return FormatError(f"{path}: the recording is gone", hint="delete the folder extract/ and run again")
 
 
 def cut(events: Events, recording: Recording, notes: dict[str, int] | None = None) -> Iterator[tuple[Sample, Events]]:
@@ -96,6 +106,9 @@ def cut(events: Events, recording: Recording, notes: dict[str, int] | None = Non
     A window in which nothing happened is a sample without events; one that lies outside the recording is an error, but
     where ``notes`` tell that the recording's end was lost and salvage was asked for.
     """
+    if len(recording.samples) == 1 and recording.samples[0].windows is None:
+        yield recording.samples[0], events
+        return
     cutter = Cutter(recording, {} if notes is None else notes)
     parts = list(cutter.feed(events))
     cutter.finish()
