@@ -37,7 +37,9 @@ def fuse(net: nn.Module) -> nn.Module:
         if type(module) is nn.Sequential:
             module.__class__ = FusedSequential
         elif isinstance(module, nn.Conv2d):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+            # Written anew: `contiguous` leaves one input channel as it is, which torch then takes for the other layout.
+            weight = module.weight.data
+            module.weight.data = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
     return net
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from dvsprep.errors import UsageError
@@ -24,16 +26,19 @@ class CSNN(nn.Module):
     classes, in_channels : int
     """
 
-    default_channels = 128
+    default_channels: ClassVar[int] = 128
+    default_sensor: ClassVar[tuple[int, int]] = (28, 28)
+    default_in_channels: ClassVar[int] = 1
+    default_classes: ClassVar[int] = 10
 
     def __init__(
         self,
         channels: int = default_channels,
         spiking_neuron: Neuron | None = None,
         *,
-        sensor: tuple[int, int] = (28, 28),
-        classes: int = 10,
-        in_channels: int = 1,
+        sensor: tuple[int, int] = default_sensor,
+        classes: int = default_classes,
+        in_channels: int = default_in_channels,
     ) -> None:
         super().__init__()
         make = spiking_neuron or integrate
