@@ -60,8 +60,8 @@ def check(net: nn.Sequential, x: Tensor, tolerance: float = 1e-5) -> None:
     for name, a, b in zip(names, got[1:], want[1:], strict=False):
         assert a.dtype == b.dtype
         scale = float(b.detach().abs().max()) or 1.0
-        if name == "w":  # terms of both signs cancel: measured against how many there are
-            scale = max(scale, x.numel() ** 0.5)
+        if name in ("weight", "bias", "w"):  # terms of both signs cancel: measured against how many there are
+            scale = max(scale, x.numel() ** 0.5 if name == "w" else 1.0)
         assert float((a.detach() - b.detach()).abs().max()) <= tolerance * scale, name
 
 
