@@ -1,32 +1,115 @@
-"""A batch of samples at once, unpacked by threads: codecs and kernels hold no GIL."""
+"""A batch of samples at once, side by side in one array, unpacked by threads: codecs and kernels hold no GIL."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dvsprep import parallel
+from dvsprep.cache import to_torch
+from dvsprep.types import Array
 
-Sample = TypeVar("Sample")
+Item = TypeVar("Item")
 WORTH_A_THREAD = 1 << 16  # bytes of a sample; handing a smaller one over costs more than unpacking it
 _pools: dict[int, ThreadPoolExecutor] = {}
 
 
-def batch(one: Callable[[int], Sample], indices: Sequence[int], sample_bytes: int) -> list[Sample]:
-    """Return ``one(i)`` for each index, in order.
+class Sample(tuple[Array, int]):
+    """``(frames, label)`` of a batch; a type of its own, so that torch can be told what to do with it."""
+
+    __slots__ = ()
+
+
+class Batch(tuple[Sample, ...]):  # noqa: SLOT001 -- a tuple may have attributes, but no slots
+    """Samples of one shape; their frames are views of one array.
+
+    Attributes
+    ----------
+    frames : [N, T, C, H, W]
+    labels : int64[N]
+    """
+
+    frames: Array
+    labels: NDArray[np.int64]
+
+
+def batch(
+    fill: Callable[[int, Array], None],
+    indices: Sequence[int],
+    labels: NDArray[np.int64],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    sample_bytes: int | None = None,
+) -> Batch:
+    """Return the samples of some indices.
+
+    Parameters
+    ----------
+    fill : callable
+        ``fill(i, out)`` writes the frames of sample i.
+    labels : int64
+        Of all samples.
+    shape, dtype
+        Of a sample's frames.
+    sample_bytes : int, optional
+        What is unpacked for a sample, about; unless told, the bytes of its frames.
+    """
+    to_torch.teach(Sample, Batch)
+    frames = to_torch.empty((len(indices), *shape), dtype)
+    size = int(np.prod(shape)) * dtype.itemsize if sample_bytes is None else sample_bytes
+    _share_out(lambda k: fill(indices[k], frames[k]), len(indices), size)
+    own = labels[np.asarray(indices, np.int64)]
+    made = Batch(map(Sample, zip(frames, own.tolist(), strict=True)))
+    made.frames, made.labels = frames, own
+    return made
+
+
+def one_by_one(one: Callable[[int], Item], indices: Sequence[int], sample_bytes: int) -> list[Item]:
+    """Return ``one(i)`` for each index, in order: samples whose shapes differ.
 
     Parameters
     ----------
     sample_bytes : int
         What is unpacked for a sample, about.
     """
-    workers = threads()
-    if workers == 1 or len(indices) < 2 or sample_bytes < WORTH_A_THREAD:
-        return [one(i) for i in indices]
-    return list(_pool(workers).map(one, indices))
+    found: list[Any] = [None] * len(indices)
+
+    def work(k: int) -> None:
+        found[k] = one(indices[k])
+
+    _share_out(work, len(indices), sample_bytes)
+    return found
+
+
+def _share_out(work: Callable[[int], None], n: int, sample_bytes: int) -> None:
+    """Do ``work(k)`` for k below n; this thread takes part, so that few are handed over."""
+    helpers = min(threads(), n) - 1 if sample_bytes >= WORTH_A_THREAD else 0
+    if helpers < 1:
+        for k in range(n):
+            work(k)
+        return
+    left = iter(range(n))  # each thread takes the next when it is done with one
+    pool = _pool(threads() - 1)
+    others = [pool.submit(_work_off, work, left) for _ in range(helpers)]
+    try:
+        _work_off(work, left)
+    finally:
+        for _ in left:  # after an error nobody begins another
+            pass
+        errors = [other.exception() for other in others]
+    for error in filter(None, errors):
+        raise error
+
+
+def _work_off(work: Callable[[int], None], left: Iterator[int]) -> None:
+    for k in left:
+        work(k)
 
 
 def threads() -> int:

@@ -45,12 +45,12 @@ class EventFrames:
             return frames, int(self.labels[i])
         return self._integrate(events, str(self.ids[i])), int(self.labels[i])
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
+    def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Array, int]]:
         """Return a whole batch, as torch's DataLoader asks for it."""
         if self.spec.plugin is not None or self.jitter is not None:
             return [self[i] for i in indices]  # a user's Python: it may not be meant for threads
         events = int(self.events.small("n_events").mean()) if len(self) else 0
-        return loading.batch(self.__getitem__, indices, EVENT_BYTES * events)
+        return loading.one_by_one(self.__getitem__, indices, EVENT_BYTES * events)
 
     @property
     def ids(self) -> NDArray[np.str_]:

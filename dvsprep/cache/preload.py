@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import operator
-import os
 import re
-import tempfile
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dvsprep import parallel
+from dvsprep.cache import loading, memory
 from dvsprep.cache.read import FrameCache
 from dvsprep.errors import UsageError
 from dvsprep.types import Array
@@ -45,8 +42,7 @@ class PreloadedFrames:
         self._shape, self._dtype = (int(self._starts[-1]), *column.shape[1:]), column.dtype
         size = int(np.prod(self._shape)) * column.dtype.itemsize
         _require_memory(size, str(self.path))
-        handle, self._place = _shared(max(size, 1))
-        weakref.finalize(self, _release, handle, self._place, os.getpid())
+        self._place = memory.allocate(max(size, 1), self)
         self._frames = self._map()
 
         def fill(i: int) -> None:
@@ -57,8 +53,7 @@ class PreloadedFrames:
             pass
 
     def _map(self) -> Array:
-        with open(self._place, "r+b") as file:  # noqa: PTH123
-            pages = mmap.mmap(file.fileno(), 0)
+        pages = memory.map_pages(self._place)
         return np.frombuffer(pages, self._dtype, int(np.prod(self._shape))).reshape(self._shape)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,17 +66,26 @@ class PreloadedFrames:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int, /) -> tuple[Array, int]:
+    def _index(self, index: int) -> int:
         i = operator.index(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"{self.path}: sample {i} of {len(self)}")
-        i %= len(self)
+        return i % len(self)
+
+    def __getitem__(self, index: int, /) -> tuple[Array, int]:
+        i = self._index(index)
         frames = self._frames[self._starts[i] : self._starts[i + 1]]
         return (frames if self.varies else frames[0]).copy(), int(self.labels[i])
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
+    def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Array, int]]:
         """Return a whole batch, as torch's DataLoader asks for it."""
-        return [self[i] for i in indices]
+        if self.varies:
+            return [self[i] for i in indices]
+        wanted = [self._index(i) for i in indices]
+        return loading.batch(self._fill, wanted, self.labels, self._shape[1:], self._dtype)
+
+    def _fill(self, i: int, out: Array) -> None:
+        out[...] = self._frames[i]
 
 
 def _require_memory(size: int, name: str) -> None:
@@ -93,21 +97,3 @@ def _require_memory(size: int, name: str) -> None:
                 f"{name}: unpacked, the frames are {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free",
                 hint="open the cache without preload",
             )
-
-
-def _shared(size: int) -> tuple[int, str]:
-    """Return a file of ``size`` bytes that is memory where the system has such, and where other processes find it."""
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("dvsprep")
-        place = f"/proc/{os.getpid()}/fd/{handle}"
-    else:
-        handle, place = tempfile.mkstemp(prefix="dvsprep-")
-    os.ftruncate(handle, size)
-    return handle, place
-
-
-def _release(handle: int, place: str, pid: int) -> None:
-    if os.getpid() == pid:  # a forked worker that ends must not take the memory from the others
-        os.close(handle)
-        if not place.startswith("/proc/"):
-            Path(place).unlink(missing_ok=True)

@@ -272,9 +272,17 @@ class FrameCache(Cache):
 
         return PreloadedFrames(self)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Array, int]]:
+    def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Array, int]]:
         """Return a whole batch, as torch's DataLoader asks for it."""
-        return loading.batch(self.__getitem__, indices, self._chunk_bytes)
+        if self.varies:
+            return loading.one_by_one(self.__getitem__, indices, self._chunk_bytes)
+        column = self._stored_column("frames") if len(self) else self.column("frames")
+        wanted = [self.index(i) for i in indices]
+        return loading.batch(self._fill, wanted, self.labels, column.shape[1:], column.dtype)
+
+    def _fill(self, i: int, out: Array) -> None:
+        with sound(self.path, f"frames, row {i}"):
+            self._read(self._stored_column("frames"), i, out[None])
 
     @cached_property
     def _chunk_bytes(self) -> int:
