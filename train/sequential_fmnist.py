@@ -37,7 +37,7 @@ class SequentialTrainer(ImagesTrainer):
         add = parser.add_argument_group("network").add_argument
         add("--model", "-model", choices=MODELS, default="plain", help="plain, stateful synapse, or feedback")
         add("--compare", action="store_true", help="train all three; draw their curves in one figure, and a table")
-        parser.set_defaults(batch_size=128, epochs=64, opt="sgd", lr=0.1, amp=False)
+        parser.set_defaults(batch_size=128, epochs=64, opt="adam", lr=0.005, amp=False)
         return parser
 
     def get_tb_logdir_name(self, args: Namespace) -> str:
