@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from train import arguments, models, script
+from train import arguments, functional, idx, models, script, spike_maps
 from train.images import ImagesTrainer
+from train.logs import say
+from train.trainer import Data
 
 
 class FashionMNISTTrainer(ImagesTrainer):
@@ -21,6 +25,10 @@ class FashionMNISTTrainer(ImagesTrainer):
         add = parser.add_argument_group("network").add_argument
         add("-T", type=arguments.positive, default=4, help="steps that an image is shown")
         add("--channels", "-channels", type=arguments.positive, default=64, help="of the convolutions")
+        add(
+            "--save-es", "-save-es", type=Path, metavar="DIR",
+            help="draw the first spikes of a test batch there, of the best network, when all is done",
+        )  # fmt: skip
         parser.set_defaults(batch_size=64, epochs=16, opt="sgd_nesterov", lr=0.1, shift=2, flip=True)
         return parser
 
@@ -36,6 +44,19 @@ class FashionMNISTTrainer(ImagesTrainer):
     def encode(self, args: Namespace, x: Tensor) -> Tensor:
         """Return grey values from 0 to 1, T times the same."""
         return (x.float() / 255).expand(args.T, *x.shape)
+
+    def after_last_epoch(self, args: Namespace, model: nn.Module, loaded: Data) -> None:
+        """Draw the encoder's spikes of the first test images."""
+        if args.save_es is None:
+            return
+        assert isinstance(loaded.test, idx.ImageDataset)
+        assert isinstance(model, models.CSNN)
+        x = loaded.test.images[: args.batch_size]
+        with torch.no_grad():
+            spikes = model.spiking_encoder().eval()(self.encode(args, x.to(args.device)))
+        functional.reset_net(model)
+        written = spike_maps.save(x / 255, spikes.cpu(), args.save_es)
+        say(f"{args.save_es}: the first spikes of {len(x)} test images, {written} files")
 
 
 if __name__ == "__main__":

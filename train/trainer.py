@@ -97,6 +97,9 @@ class Trainer:
     def before_test_one_epoch(self, args: Namespace, model: nn.Module, epoch: int) -> None:
         """Do something before an epoch's validation or test."""
 
+    def after_last_epoch(self, args: Namespace, model: nn.Module, loaded: Data) -> None:
+        """Do something with the best network, when all is trained and tested."""
+
     # The loop
 
     def train_one_epoch(
