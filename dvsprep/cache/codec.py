@@ -162,6 +162,11 @@ class Packing:
             raise IntegrityError(f"a chunk holds {len(data)} bytes, expected {size}")
         return data
 
+    def _inflate_into(self, chunk: Chunk, out: Array) -> None:
+        """Undo deflate alone, into all of ``out : uint8[n]``."""
+        if self.deflates == "no" or chunk.mask != 0 or not sparse.decompress(chunk.data, out):
+            out[:] = np.frombuffer(self.inflate(chunk, out.size), np.uint8)
+
     @functools.cached_property
     def _skip(self) -> int:
         """The mask of a chunk for which deflate, the last filter, was left out."""
@@ -172,20 +177,20 @@ class Packing:
         return chunk.mask in (0, self._skip)
 
     def unpack_whole(self, chunk: Chunk, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-        """Return all rows of a chunk, in the memory that they were inflated to where that is possible."""
-        if self.bits == 0 and not self.shuffles:
-            raw = self.inflate(chunk, math.prod(shape) * dtype.itemsize)
-            return np.frombuffer(raw if isinstance(raw, bytearray) else bytearray(raw), dtype).reshape(shape)
+        """Return all rows of a chunk."""
         out = np.empty(shape, dtype)
         self.unpack(chunk, out, len(out))
         return out
 
     def unpack(self, chunk: Chunk, out: Array, rows: int) -> None:
-        """Unpack the first ``len(out)`` rows of a chunk of ``rows`` rows."""
+        """Unpack the first ``len(out)`` rows of a chunk of ``rows`` rows, all of them straight into ``out``."""
         values = rows * math.prod(out.shape[1:])
         size = out.dtype.itemsize
         if self.bits:
             _from_bits(self.inflate(chunk, values * self.bits // 8 + 1), self.bits, out)
+            return
+        if not self.shuffles and len(out) == rows and out.flags.c_contiguous:
+            self._inflate_into(chunk, out.reshape(-1).view(np.uint8))
             return
         raw = np.frombuffer(self.inflate(chunk, values * size), np.uint8)
         if self.shuffles and size > 1:

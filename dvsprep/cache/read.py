@@ -7,6 +7,7 @@ work. Published caches never change, so files are opened without HDF5's locks, w
 from __future__ import annotations
 
 import json
+import multiprocessing
 import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep.cache import loading
+from dvsprep.cache import loading, sparse
 from dvsprep.cache.codec import Chunk, Packing, kernels
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
@@ -276,6 +277,8 @@ class FrameCache(Cache):
         """Return a whole batch, as torch's DataLoader asks for it."""
         if self.varies:
             return loading.one_by_one(self.__getitem__, indices, self._chunk_bytes)
+        if self._chunk_bytes >= sparse.WORTH_READING and multiprocessing.parent_process() is None:
+            sparse.load()  # not in workers, of which each would wait for Numba: those forked from this process have it
         column = self._stored_column("frames") if len(self) else self.column("frames")
         wanted = [self.index(i) for i in indices]
         return loading.batch(self._fill, wanted, self.labels, column.shape[1:], column.dtype)

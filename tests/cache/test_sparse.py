@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dvsprep.cache import _kernels_deflate, sparse
@@ -101,3 +101,73 @@ def test_dense_or_few_bytes_are_left_to_the_library():
     assert sparse.compress(np.random.default_rng(0).integers(0, 256, 1 << 16).astype(np.uint8)) is None
     assert sparse.compress(np.zeros(sparse.SMALLEST - 1, np.uint8)) is None
     assert sparse.compress(np.zeros(sparse.SMALLEST, np.uint8)) is not None
+
+
+@pytest.fixture
+def reads_small(monkeypatch):
+    monkeypatch.setattr(sparse, "WORTH_READING", 1)
+    sparse.load()
+
+
+def unpacked(stream, size, behind=0):
+    """Return what decompress makes of a stream, or None; the bytes around ``out`` stay, those behind do not count."""
+    around = np.full(size + 128, 7, np.uint8)
+    buffer = np.full(len(stream) + 64, behind, np.uint8)
+    buffer[: len(stream)] = np.frombuffer(stream, np.uint8)
+    done = sparse.decompress(buffer[: len(stream)].data, around[64 : 64 + size])
+    assert (around[:64] == 7).all()
+    assert (around[64 + size :] == 7).all()
+    return around[64 : 64 + size].tobytes() if done else None
+
+
+@pytest.mark.usefixtures("reads_small")
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=sparse_bytes(), tokens=st.sampled_from([sparse.TOKENS, _kernels_deflate.SPARE + 1, 2000]))
+def test_own_streams_are_read(raw, tokens):
+    stream = packed(raw, tokens)
+    assert unpacked(stream, raw.size) == raw.tobytes()
+    assert unpacked(stream, raw.size + 1) is None
+    assert unpacked(stream, raw.size - 1) is None
+    assert unpacked(stream + b"\0", raw.size) is None
+    assert unpacked(stream[:-1], raw.size) is None
+
+
+@pytest.mark.usefixtures("reads_small")
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    raw=sparse_bytes(1 << 14),
+    level=st.integers(0, 9),
+    strategy=st.sampled_from([zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED]),
+    of_ones=st.booleans(),
+)
+def test_streams_of_another_make_are_read_right_or_not_at_all(raw, level, strategy, of_ones):
+    raw = raw + np.uint8(of_ones)  # runs of other bytes than zeros
+    packer = zlib.compressobj(level, zlib.DEFLATED, 15, 9, strategy)
+    stream = packer.compress(raw) + packer.flush()
+    assert unpacked(b"\x78\x01" + stream[2:], raw.size) in (None, raw.tobytes())
+
+
+@pytest.mark.usefixtures("reads_small")
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=sparse_bytes(1 << 14), damage=st.data())
+def test_a_damaged_stream_is_never_read_and_nothing_outside_it_counts(raw, damage):
+    stream = bytearray(packed(raw))
+    for _ in range(damage.draw(st.integers(1, 3))):
+        early = damage.draw(st.booleans())  # the head, which decides most, or anywhere
+        at = damage.draw(st.integers(2, min(len(stream), 120) - 1 if early else len(stream) - 1))
+        stream[at] ^= damage.draw(st.integers(1, 255))
+    stream = bytes(stream[: damage.draw(st.integers(2, len(stream)))])
+    found = [unpacked(stream, raw.size, behind) for behind in (0, 255)]
+    assert found[0] == found[1]
+    if found[0] is not None:  # bits that do not count, behind the last symbol
+        assert zlib.decompress(stream) == found[0]
+
+
+def test_before_it_is_loaded_the_library_reads(monkeypatch):
+    frames = np.zeros((1, sparse.WORTH_READING), np.uint8)
+    frames[0, ::9] = 3
+    packing = Packing(deflates="all")
+    chunk = packing.pack(frames, 1)
+    monkeypatch.setattr(sparse, "_inflate", None)
+    assert not sparse.decompress(chunk.data, np.empty(frames.size, np.uint8))
+    np.testing.assert_array_equal(packing.unpack_whole(chunk, frames.dtype, frames.shape), frames)
