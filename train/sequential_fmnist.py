@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from dvsprep.errors import UsageError
-from train import models, plots, script, setup
+from train import distributed, models, plots, script, setup
 from train.arguments import Parser
 from train.images import ImagesTrainer
 from train.logs import say
@@ -67,25 +67,32 @@ class SequentialTrainer(ImagesTrainer):
         args.model = "compare"
         folder = setup.new_folder(args.out_dir, self.get_tb_logdir_name(args))
         results: dict[str, Row] = {}
-        histories = {}
         for model in MODELS:
             own = copy.deepcopy(args)
             own.model, own.out_dir = model, folder
             results[model] = super().main(own)
-            log = Path(results[model]["out_dir"], "log.jsonl").read_text()
-            histories[TITLES[model]] = [json.loads(line) for line in log.splitlines()]
-        plots.comparison(histories, folder / "curves.png")
-        table = "\n".join(tabulated(results))
-        (folder / "table.md").write_text(table + "\n")
-        say(table)
         result: Row = {
             "test_acc": {model: r["test_acc"] for model, r in results.items()},
             "seconds": round(sum(r["seconds"] for r in results.values()), 1),
             "out_dir": str(folder),
             "models": results,
         }
-        (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+        if distributed.rank() == 0:
+            conclude(result, folder)
         return result
+
+
+def conclude(result: Row, folder: Path) -> None:
+    """Draw and tabulate what three runs came to."""
+    histories = {}
+    for model, r in result["models"].items():
+        log = Path(r["out_dir"], "log.jsonl").read_text()
+        histories[TITLES[model]] = [json.loads(line) for line in log.splitlines()]
+    plots.comparison(histories, folder / "curves.png")
+    table = "\n".join(tabulated(result["models"]))
+    (folder / "table.md").write_text(table + "\n")
+    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    say(table)
 
 
 def tabulated(results: Mapping[str, Row]) -> list[str]:

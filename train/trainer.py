@@ -340,6 +340,7 @@ class _Run:
         }
         if self.first:
             self._write(result, tested)
+            self.trainer.after_last_epoch(self.args, state.shown(), self.data)
         return result
 
     def _write(self, result: Row, tested: Mapping[str, Any]) -> None:
