@@ -8,6 +8,7 @@ from dvsprep.cache.export import export, sample_paths
 from dvsprep.cache.layout import Header
 from dvsprep.cache.manage import copy_samples, damaged, describe, describe_sample, open_cache
 from dvsprep.cache.on_the_fly import EventFrames
+from dvsprep.cache.placement import Placement, placement
 from dvsprep.cache.preload import PreloadedFrames
 from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
 
@@ -17,6 +18,7 @@ __all__ = [
     "EventFrames",
     "FrameCache",
     "Header",
+    "Placement",
     "PreloadedFrames",
     "copy_samples",
     "damaged",
@@ -28,5 +30,6 @@ __all__ = [
     "frames_cache",
     "kind_of",
     "open_cache",
+    "placement",
     "sample_paths",
 ]

@@ -35,6 +35,7 @@ COMMANDS = {
     "play": "Show a sample: in a window, in the terminal, or as a GIF or PNG.",
     "export": "Write samples as npz, npy, png or h5.",
     "convert": "Turn recordings or event caches into npz, DAT, text or an event cache.",
+    "serve": "Serve finished caches over HTTP, to trainers and browsers.",
     "config": "Print the settings, where each is from and where their file lies.",
 }
 MODULES = {"import": "import_"}  # where a command's name is a word of Python

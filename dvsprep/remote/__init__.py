@@ -1,0 +1,1 @@
+"""Addresses of caches that others serve in, FrameSources out."""

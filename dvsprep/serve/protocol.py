@@ -1,0 +1,67 @@
+"""Connections that make no progress are closed: half-open ones, requests that never end, readers that never read."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    Base = Any
+elif importlib.util.find_spec("httptools"):
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
+else:
+    from uvicorn.protocols.http.h11_impl import H11Protocol as Base
+
+
+class _Counted:
+    """A transport that knows how much was given to it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport, self.given = transport, 0
+
+    def write(self, data: bytes) -> None:
+        self.given += len(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class Patient(Base):  # type: ignore[misc]
+    """uvicorn's HTTP protocol, which frees idle connections between two requests only; large answers need more.
+
+    Attributes
+    ----------
+    patience : float
+        Seconds without a byte in either direction, after which a connection is closed.
+    """
+
+    patience = 30.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to look at the connection every so often."""
+        super().connection_made(_Counted(transport))
+        self._received, self._seen = 0, (-1, -1)
+        self._look = self.loop.call_later(self.patience, self._check)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes."""
+        self._received += len(data)
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        self._look.cancel()
+        super().connection_lost(exc)
+
+    def _check(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        seen = self._received, self.transport.given - left
+        cycle = self.cycle
+        # An answer that is being made, and of which all so far has gone out, is our own to be slow with.
+        busy = cycle is not None and not cycle.response_complete and not cycle.more_body and left == 0
+        if not busy and seen == self._seen:
+            self.transport.abort()
+            return
+        self._seen = seen
+        self._look = self.loop.call_later(self.patience, self._check)
