@@ -152,7 +152,7 @@ def fetch_files(
     Parameters
     ----------
     files : mapping
-        The published MD5 by file name.
+        The published MD5 by file name, or ``sha256:`` and a SHA-256, of which the first digits will do.
     url : str
         Where all of them lie, ``<url>/<file name>``.
     folder : path-like
@@ -166,6 +166,10 @@ def fetch_files(
     ------
     FetchError, HashMismatchError
     """
-    resources = [raw.Resource(name, md5=md5, urls=(f"{url}/{name}",)) for name, md5 in files.items()]
+    resources = []
+    for name, published in files.items():
+        kind, _, digits = (published or "").rpartition(":")
+        md5, sha256 = (None, digits) if kind == "sha256" else (published, None)
+        resources.append(raw.Resource(name, md5=md5, sha256=sha256, urls=(f"{url}/{name}",)))
     network = raw.Network(offline=offline)
     return raw.fetch_all(resources, Path(folder), dataset=dataset, network=network, warn=warn)

@@ -95,6 +95,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add("--model-ema-decay", type=number(0, 1), default=0.999, help="of that average, a step")
     add("--model-ema-steps", type=positive, default=1, help="steps from one update of that average to the next")
     add("--sync-bn", action="store_true", help="BatchNorm over the batches of all processes, not of each")
+    add("--ra-sampler", dest="ra_reps", action="store_const", const=4, default=1, help="--ra-reps 4")
     add("--ra-reps", type=positive, default=1, help="repeated augmentation: drawings of a sample in a batch")
 
 
@@ -111,6 +112,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="half precision: fp16 on a GPU, bf16 on a CPU; on where the device is faster so",
     )
+    add("--disable-amp", dest="amp", action="store_false", default=None, help="--no-amp")
     add("-j", "--workers", type=natural, help="processes that read samples; 0 on a CPU, 4 for a GPU")
     add("--out-dir", "-out-dir", "--output-dir", type=Path, default=Path("logs"), help="a run's folder lies in it")
     add("--resume", "-resume", type=Path, metavar="PATH", help="go on from a checkpoint, or from a run's folder")

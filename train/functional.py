@@ -74,5 +74,12 @@ def multi_step_forward(x_seq: Tensor, single_step_module: Step | Sequence[Step])
     return torch.stack(outputs)
 
 
+def in_order(modules: Sequence[Step], x: Tensor) -> Tensor:
+    """Run modules one after the other."""
+    for module in modules:
+        x = module(x)
+    return x
+
+
 def _each(modules: Step | Sequence[Step]) -> Sequence[Step]:
     return modules if isinstance(modules, list | tuple) else (modules,)

@@ -19,16 +19,21 @@ class FusedSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the modules in order."""
-        modules = list(self)
-        while modules:
-            taken = fusible(modules, x)
-            x = _run(modules[:taken], x) if taken else modules[0](x)
-            del modules[: taken or 1]
-        return x
+        return fused_in_order(list(self), x)
+
+
+def fused_in_order(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """Run modules one after the other, and at once those that can be."""
+    done = 0
+    while done < len(modules):
+        taken = fusible(modules[done : done + 3], x)
+        x = _run(modules[done : done + taken], x) if taken else modules[done](x)
+        done += taken or 1
+    return x
 
 
 def fuse(net: nn.Module) -> nn.Module:
-    """Let the Sequentials of a network fuse what they can on the CPU; returns the network.
+    """Let the Sequentials and the ``chain`` of a network's modules fuse what they can on the CPU; returns the network.
 
     Whether they can is decided at each call: neurons of backend "cpu" or "auto", multi-step, and no hooks on the
     modules, which have nothing to see then. Weights of convolutions are laid out channels_last, as the operation wants.
@@ -36,6 +41,8 @@ def fuse(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if type(module) is nn.Sequential:
             module.__class__ = FusedSequential
+        elif hasattr(module, "chain"):
+            module.chain = fused_in_order  # type: ignore[assignment]
         elif isinstance(module, nn.Conv2d):
             # Written anew: `contiguous` leaves one input channel as it is, which torch then takes for the other layout.
             weight = module.weight.data

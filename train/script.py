@@ -31,7 +31,7 @@ def main(trainer: Trainer, argv: Sequence[str] | None = None) -> int:
         say(f"{name}: {stopped or 'interrupted'}")
         return INTERRUPTED
     except DvsprepError as error:
-        return _fail(name, str(error), error.exit_code)
+        return _fail(name, _original(error), error.exit_code)
     except MemoryError as error:
         return _fail(name, f"out of memory {error}".strip() + " (a smaller -b or --channels)", DiskError.exit_code)
     except OSError as error:
@@ -56,6 +56,12 @@ def run(trainer: Trainer) -> NoReturn:
         sys.stdout.flush()
         os._exit(code)  # at once: reader processes, a second Ctrl-C and lost connections would only add tracebacks
     sys.exit(code)
+
+
+def _original(error: DvsprepError) -> str:
+    """Return what an error says, without the traceback that torch wraps it in if it comes from a reader process."""
+    text = str(error)
+    return text.strip().splitlines()[-1].partition(": ")[2] if "Original Traceback" in text else text
 
 
 def _terminated(*_: object) -> NoReturn:

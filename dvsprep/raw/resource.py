@@ -17,7 +17,7 @@ class Resource:
     name : str
         The file name under which it lies in the download folder.
     md5, sha256 : str, optional
-        Lower-case hex digests as published.
+        Hex digests as published; of ``sha256`` the first digits will do.
     size : int, optional
         Bytes.
     urls : tuple of str

@@ -18,6 +18,7 @@ from train.models.conv_fc import (
     NMNISTNet,
 )
 from train.models.csnn import CSNN
+from train.models.resnet import RESNETS, SpikingResNet
 from train.models.sequential import FeedBackNet, PlainNet, StatefulSynapseNet
 from train.models.sew_7b import SEW7BNet, SEWWide7BNet
 
@@ -31,6 +32,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "cifar10dvs_net": CIFAR10DVSNet,
     "sew_7b_net": SEW7BNet,
     "sew_wide_7b_net": SEWWide7BNet,
+    **RESNETS,
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "PlainNet",
     "SEW7BNet",
     "SEWWide7BNet",
+    "SpikingResNet",
     "StatefulSynapseNet",
     "build",
     "list_models",

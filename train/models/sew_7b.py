@@ -6,16 +6,15 @@ repository, whose first convolution is 1x1 where its text says 3x3.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from dvsprep.errors import UsageError
 from train import layer
 from train.functional import set_step_mode
+from train.models.connect import CONNECT, Connect, check_connect
 from train.models.conv_fc import Neuron, plif
-
-Connect = Literal["ADD", "AND", "IAND"]
 
 
 def conv(inputs: int, outputs: int, size: int, neuron: Neuron) -> nn.Sequential:
@@ -32,17 +31,12 @@ class SEWBlock(nn.Module):
 
     def __init__(self, channels: int, connect: Connect, neuron: Neuron) -> None:
         super().__init__()
-        if connect not in ("ADD", "AND", "IAND"):
-            raise UsageError(f"connect is {connect!r}, expected ADD, AND or IAND")
-        self.connect = connect
+        self.connect = check_connect(connect)
         self.conv = nn.Sequential(conv(channels, channels, 3, neuron), conv(channels, channels, 3, neuron))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [T, N, C, H, W]."""
-        y: Tensor = self.conv(x)
-        if self.connect == "ADD":
-            return x + y
-        return x * y if self.connect == "AND" else x * (1.0 - y)
+        return CONNECT[self.connect](x, self.conv(x))
 
 
 class SEW7BNet(nn.Module):
