@@ -167,6 +167,15 @@ class FiringRates:
         return {name: round(self.sums[name] / n, 5) for name, n in self.calls.items() if n}
 
 
+def write_circumstances(path: Path, args: Mapping[str, Any]) -> None:
+    """Write what a reader needs to repeat a run; of a run that goes on, the commands it goes on with too."""
+    told = circumstances(args)
+    if path.is_file():
+        before = json.loads(path.read_text())
+        told |= {"command": before["command"], "went_on": [*before.get("went_on", []), told["command"]]}
+    path.write_text(json.dumps(told, indent=1) + "\n")
+
+
 def circumstances(args: Mapping[str, Any]) -> Row:
     """Return what a reader needs to repeat a run: the command, all flags, versions, the machine."""
     return {

@@ -225,7 +225,7 @@ class _Run:
         """Train the epochs that are missing; keep the latest and the best."""
         args, state = self.args, self.state
         if self.first:
-            (self.folder / "run.json").write_text(json.dumps(logs.circumstances(self.meta["args"]), indent=1) + "\n")
+            logs.write_circumstances(self.folder / "run.json", self.meta["args"])
         say(f"{self.folder}: epochs {state.epoch + 1} to {args.epochs}; validation: {self.data.how}; {self._choice()}")
         log = logs.RunLog(self.folder, state.history, tensorboard=args.tensorboard, active=self.first)
         model = distributed.wrapped(state.net, self.device)

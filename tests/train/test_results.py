@@ -16,13 +16,19 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_page_of_results_is_made_from_the_results():
     assert (learn.RESULTS / "README.md").read_text() == learn.page()
+    assert f"{learn.BEGIN}\n{learn.quoted()}\n{learn.END}" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", [p.parent.name for p in learn.RESULTS.glob("*/result.json")])
-def test_a_kept_result_is_whole_and_reached_its_bar(name):
+def test_every_folder_of_results_is_a_run_s():
+    kept = {str(p.parent.relative_to(learn.RESULTS)) for p in learn.RESULTS.rglob("log.jsonl")}
+    assert kept == set(learn.results())
+    assert all(learn.passed(name.split("/")[0]) for name in kept)
+
+
+@pytest.mark.parametrize("name", learn.results())
+def test_a_kept_result_is_whole(name):
     folder = learn.RESULTS / name
     assert {p.name for p in folder.iterdir()} == set(learn.KEPT)
-    assert learn.passed(name)
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     result = learn.load(name, "result.json")
     assert [row["epoch"] for row in rows] == list(range(1, result["epochs"] + 1))

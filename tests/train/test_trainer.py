@@ -153,6 +153,9 @@ def test_a_finished_run_resumed_trains_nothing_and_tells_the_same(tmp_path):
     assert run(tmp_path, "--resume", first["out_dir"]) == first
     more = run(tmp_path, "--resume", first["out_dir"], "--epochs", 5)
     assert more["epochs"] == 5
+    told = json.loads(Path(more["out_dir"], "run.json").read_text())
+    assert len(told["went_on"]) == 2  # the run that trained nothing, and this one
+    assert told["args"]["epochs"] == 5
     assert run(tmp_path, "--resume", first["out_dir"], "--test-only")["test_acc"] == more["test_acc"]
 
 

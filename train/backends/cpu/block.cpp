@@ -3,7 +3,7 @@
 //
 // Without pooling an image is one line of H W pixels; with it, lines are taken two at a time. A strip is a part of a
 // line (or of both) short enough for the caches: all its time steps are worked on before the next.
-#include "rows.hpp"
+#include "surrogate.hpp"
 
 #include <algorithm>
 
@@ -198,16 +198,23 @@ void spread_row(const float* upper, const float* lower, float threshold, const f
     }
 }
 
-template <class Y>
-void gradient_row(const float* gh, const Y* y, const float* mean, const float* scale, float input, float carry, Y* gy,
-                  float* g, float* sum, float* product, int64_t n) {
+// dL/dv -> dL/dy and the dL/dv before; sums for the statistics on the way. gh is written where it is asked for.
+template <class Y, bool DETACH, bool KEEP>
+void gradient_row(const Neuron& p, const float* h, const float* slope, const float* over_spikes, const Y* y,
+                  const float* mean, const float* scale, float input, float carry, Y* gy, float* g, float* gh,
+                  float* sum, float* product, int64_t n) {
+    const float threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-        const float x = gh[i] * input;
-        store(gy + i, x * scale[i]);
-        g[i] = gh[i] * carry;
+        float d = over_spikes[i] + (hard && h[i] >= threshold ? 0.0f : g[i]);
+        if constexpr (!DETACH) d += g[i] * ((hard ? reset - h[i] : -threshold) * slope[i]);
+        if constexpr (KEEP) gh[i] = d;
+        const float x = d * input;
+        g[i] = d * carry;
         sum[i] += x;
         product[i] += x * (load(y + i) - mean[i]);
+        store(gy + i, x * scale[i]);
     }
 }
 
@@ -270,14 +277,18 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
                     if (!s.pool)
 #pragma omp simd
                         for (int64_t j = 0; j < n; ++j) over[j] = load(g_out + there + j) * slope[j];
-                    through_reset_row(p, ht, slope, over + k * length, g + k * length, gh, n);
+                    auto back = [&](auto row) {
+                        row(p, ht, slope, over + k * length, y + there, mean.data(), scale.data(), input, carry,
+                            gy + there, g + k * length, gh, sum, product, n);
+                    };
+                    if (p.detach && !decay_learns) back(gradient_row<Y, true, false>);
+                    else if (p.detach) back(gradient_row<Y, true, true>);
+                    else back(gradient_row<Y, false, true>);
                     if (decay_learns) {
                         if (t) reset_row(p, ht - 2 * length, v, n);
                         else start(v, k);
                         decay += decay_gradient(p, gh, ht, v, n);
                     }
-                    gradient_row(gh, y + there, mean.data(), scale.data(), input, carry, gy + there, g + k * length, sum,
-                                 product, n);
                 }
             }
             if (g_first)

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import platformdirs
@@ -17,10 +18,10 @@ from filelock import FileLock
 
 FORBID = "DVSPREP_NO_COMPILER"
 HERE = Path(__file__).parent
-SOURCES = ("surrogate.cpp", "multi_step.cpp", "block.cpp", "recurrent.cpp")
-HEADERS = ("rows.hpp",)
+SOURCES = ("multi_step.cpp", "block.cpp", "recurrent.cpp")
+HEADERS = ("rows.hpp", "surrogate.hpp")
 # No contraction and nothing of -ffast-math: numbers are the torch engine's. Kernels neither read errno nor trap.
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 OPENMP = (("-fopenmp",), ())  # tried in this order: Apple's clang has none
 SECONDS = 300
 
@@ -103,17 +104,23 @@ def _built(command: list[str], path: Path) -> Path:
         if path.exists():
             return path
         made = Path(work) / path.name
-        command = [*command, "-o", str(made), *(str(HERE / name) for name in SOURCES)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise CompilerError(f"{command[0]} does not run: {error}") from error
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-            words = lines[0] if lines else f"exit code {done.returncode}"
-            raise CompilerError(f"{command[0]} failed: {words.strip()}")
+        objects = [Path(work) / f"{name}.o" for name in SOURCES]
+        jobs = [[*command, "-c", str(HERE / o.stem), "-o", str(o)] for o in objects]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(_run, jobs))
+        _run([*command, "-shared", *map(str, objects), "-o", str(made)])
         made.replace(path)
     return path
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CompilerError(f"{command[0]} does not run: {error}") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise CompilerError(f"{command[0]} failed: {lines[0].strip() if lines else f'exit code {done.returncode}'}")
 
 
 def _opened(path: Path) -> ctypes.CDLL:

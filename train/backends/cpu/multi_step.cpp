@@ -1,5 +1,5 @@
 // A neuron layer over all time steps: x [T, N] in, spikes out, and back. N counts every neuron of the batch.
-#include "rows.hpp"
+#include "surrogate.hpp"
 
 namespace {
 
@@ -17,17 +17,22 @@ void step_row(const Neuron& p, const Y* x, Y* s, float* v, int64_t n) {
 }
 
 template <class Y, int CHARGE>
-void charge_row(const Neuron& p, const Y* x, const float* v, float* h, int64_t n) {
-    const float decay = p.decay, reset = p.reset;
+void charge_row(const Neuron& p, const Y* x, float* v, float* h, int64_t n) {
+    const float decay = p.decay, threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard;
 #pragma omp simd
-    for (int64_t i = 0; i < n; ++i) h[i] = charged<CHARGE>(v[i], load(x + i), decay, reset);
+    for (int64_t i = 0; i < n; ++i) {
+        const float z = charged<CHARGE>(v[i], load(x + i), decay, reset);
+        h[i] = z;
+        v[i] = z >= threshold ? (hard ? reset : z - threshold) : z;
+    }
 }
 
 template <class Y>
 void forward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, int64_t x_step, const float* v_first, Y* s,
              float* v_last, float* v_seq, bool past_cache) {
     const int64_t length = row_length(T);
-    if (past_cache) want_huge_pages(s, T * N * sizeof(Y));
+    want_huge_pages(s, T * N * sizeof(Y));
 #pragma omp parallel num_threads(threads)
     {
         std::vector<float> potential(length);
@@ -49,12 +54,20 @@ void forward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, int
     }
 }
 
-template <class Y>
-void input_gradient_row(const float* gh, float input, float carry, Y* gx, float* g, int64_t n) {
+// One step back: g, the gradient of v, becomes that of the v before; gx is written, and gh where it is asked for.
+template <class Y, bool DETACH, bool KEEP, class Slope>
+void back_row(const Neuron& p, const float* h, const Y* gs, float input, float carry, Y* gx, float* g, float* gh,
+              int64_t n, Slope slope_at) {
+    const float threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-        store(gx + i, gh[i] * input);
-        g[i] = gh[i] * carry;
+        const float slope = slope_at(h[i] - threshold), over_reset = hard && h[i] >= threshold ? 0.0f : g[i];
+        float d = load(gs + i) * slope + over_reset;
+        if constexpr (!DETACH) d += g[i] * ((hard ? reset - h[i] : -threshold) * slope);
+        if constexpr (KEEP) gh[i] = d;
+        store(gx + i, d * input);
+        g[i] = d * carry;
     }
 }
 
@@ -64,22 +77,19 @@ double backward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, 
                 bool decay_learns, bool past_cache) {
     const int64_t length = row_length(T);
     const float input = input_slope(p), carry = carry_slope(p);
-    if (past_cache) want_huge_pages(gx, T * N * sizeof(Y));
+    want_huge_pages(gx, T * N * sizeof(Y));
     std::vector<double> decay_gradients((N + length - 1) / length);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<float> memory((T + 5) * length);
-        std::vector<Y> finished(length);
-        float* h = memory.data();
-        float *v = h + T * length, *g = v + length, *gh = g + length, *slope = gh + length, *spike = slope + length;
+        std::vector<float> memory((T + 3) * length);
+        std::vector<Y> finished(length), nothing(length);
+        float *h = memory.data(), *v = h + T * length, *g = v + length, *gh = g + length;
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < N; i += length) {
             const int64_t n = N - i < length ? N - i : length;
             memcpy(v, v_first + i, n * 4);
-            for (int64_t t = 0; t < T; ++t) {  // the potentials again: cheaper than writing and reading them
+            for (int64_t t = 0; t < T; ++t)  // the potentials again: cheaper than writing and reading them
                 by_charge(p.charge, [&](auto c) { charge_row<Y, c()>(p, x + t * x_step + i, v, h + t * length, n); });
-                reset_row(p, h + t * length, v, n);
-            }
             if (gv) memcpy(g, gv + i, n * 4);
             else memset(g, 0, n * 4);
             double sum = 0;
@@ -88,21 +98,19 @@ double backward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, 
                 if (gv_seq)
 #pragma omp simd
                     for (int64_t j = 0; j < n; ++j) g[j] += gv_seq[t * N + i + j];
-                surrogate_row(p, ht, slope, n);
-                if (gs) {
-                    const Y* from = gs + t * gs_step + i;
-#pragma omp simd
-                    for (int64_t j = 0; j < n; ++j) spike[j] = load(from + j) * slope[j];
-                } else memset(spike, 0, n * 4);
-                through_reset_row(p, ht, slope, spike, g, gh, n);
+                const Y* from = gs ? gs + t * gs_step + i : nothing.data();
+                Y* to = gx + t * N + i;
+                Y* row = past_cache ? finished.data() : to;
+                by_surrogate(p, [&](auto at) {
+                    if (p.detach && !decay_learns) back_row<Y, true, false>(p, ht, from, input, carry, row, g, gh, n, at);
+                    else if (p.detach) back_row<Y, true, true>(p, ht, from, input, carry, row, g, gh, n, at);
+                    else back_row<Y, false, true>(p, ht, from, input, carry, row, g, gh, n, at);
+                });
                 if (decay_learns) {
                     if (t) reset_row(p, ht - length, v, n);
                     else memcpy(v, v_first + i, n * 4);
                     sum += decay_gradient(p, gh, ht, v, n);
                 }
-                Y* to = gx + t * N + i;
-                Y* row = past_cache ? finished.data() : to;
-                input_gradient_row(gh, input, carry, row, g, n);
                 if (past_cache) stream(to, row, n * sizeof(Y));
             }
             if (gv_first) memcpy(gv_first + i, g, n * 4);

@@ -1,5 +1,5 @@
 // What feeds its output back: a layer of neurons through a matrix, and a synapse that forgets while nothing arrives.
-#include "rows.hpp"
+#include "surrogate.hpp"
 
 #include <algorithm>
 
@@ -38,6 +38,20 @@ void fire_row(const Neuron& p, const float* h, float* s, int64_t n) {
     const float threshold = p.threshold;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) s[i] = h[i] >= threshold ? 1.0f : 0.0f;
+}
+
+// gh: the gradient at h, from gs over the spikes and g over the potential kept.
+void back_row(const Neuron& p, const float* h, const float* gs, const float* g, float* gh, int64_t n) {
+    const float threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard, detach = p.detach;
+    by_surrogate(p, [=](auto slope_at) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            const float slope = slope_at(h[i] - threshold), kept = hard && h[i] >= threshold ? 0.0f : 1.0f;
+            const float over_reset = detach ? 0.0f : (hard ? reset - h[i] : -threshold) * slope;
+            gh[i] = gs[i] * slope + g[i] * (kept + over_reset);
+        }
+    });
 }
 
 // Samples worked on together: their rows lie one behind the other.
@@ -83,9 +97,8 @@ extern "C" double feedback_backward(const Neuron* p, int threads, int64_t T, int
     std::vector<double> decays((N + rows - 1) / rows);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<float> memory((T + 5) * length);
-        float *h = memory.data(), *v = h + T * length, *g = v + length, *gs = g + length, *slope = gs + length;
-        float* gh = slope + length;
+        std::vector<float> memory((T + 4) * length);
+        float *h = memory.data(), *v = h + T * length, *g = v + length, *gs = g + length, *gh = gs + length;
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < N; i += rows) {
             const int64_t count = std::min(rows, N - i), n = count * H, at = i * H;
@@ -103,10 +116,7 @@ extern "C" double feedback_backward(const Neuron* p, int threads, int64_t T, int
                 if (g_s) memcpy(gs, g_s + t * step + at, n * 4);
                 else std::fill(gs, gs + n, 0.0f);
                 if (t + 1 < T) add_product(to + step, back, gs, count, H, H);
-                surrogate_row(*p, ht, slope, n);
-#pragma omp simd
-                for (int64_t j = 0; j < n; ++j) gs[j] *= slope[j];
-                through_reset_row(*p, ht, slope, gs, g, gh, n);
+                back_row(*p, ht, gs, g, gh, n);
                 if (decay_learns) {
                     if (t) reset_row(*p, ht - length, v, n);
                     else memcpy(v, v_first + at, n * 4);

@@ -71,7 +71,7 @@ static inline void want_huge_pages(void* p, int64_t bytes) {
 #if defined(__linux__)
     const uintptr_t page = 4096, first = (reinterpret_cast<uintptr_t>(p) + page - 1) / page * page;
     const uintptr_t last = (reinterpret_cast<uintptr_t>(p) + bytes) / page * page;
-    if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+    if (bytes >= 4 << 20) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #else
     (void)p, (void)bytes;
 #endif
@@ -117,23 +117,6 @@ static inline void reset_row(const Neuron& p, const float* h, float* v, int64_t 
     for (int64_t i = 0; i < n; ++i) v[i] = h[i] >= threshold ? (hard ? reset : h[i] - threshold) : h[i];
 }
 
-// dL/dv -> dL/dh: what came over the spikes (already times the surrogate's slope) plus what comes over the reset.
-static inline void through_reset_row(const Neuron& p, const float* h, const float* slope, const float* over_spikes,
-                                     const float* g, float* gh, int64_t n) {
-    const float threshold = p.threshold, reset = p.reset;
-    const bool hard = p.hard;
-    if (p.detach) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) gh[i] = over_spikes[i] + (hard && h[i] >= threshold ? 0.0f : g[i]);
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) {
-            const float kept = hard && h[i] >= threshold ? 0.0f : 1.0f;
-            gh[i] = over_spikes[i] + g[i] * (kept + (hard ? reset - h[i] : -threshold) * slope[i]);
-        }
-    }
-}
-
 // Sum of gh times dh/dq, q = 1/tau of PLIF (times q where the input decays: q (x - v) is h - v). v: before the step.
 static inline double decay_gradient(const Neuron& p, const float* gh, const float* h, const float* v, int64_t n) {
     const float reset = p.reset;
@@ -143,6 +126,3 @@ static inline double decay_gradient(const Neuron& p, const float* gh, const floa
     for (int64_t i = 0; i < n; ++i) sum += gh[i] * (decay_input ? h[i] - v[i] : reset - v[i]);
     return sum;
 }
-
-// The slopes of the surrogate at a row of potentials; numbers as in SURROGATES of native.py.
-void surrogate_row(const Neuron& p, const float* h, float* slope, int64_t n);
