@@ -251,6 +251,7 @@ def frames_cache(
         if not tasks:
             return
         warm_up(source.sensor)
+        source.map()
         chosen = executor or ("threads" if spec.plugin is None else "processes")
         for samples in parallel.run(pack_frames, tasks, chosen, jobs=jobs):
             yield samples

@@ -49,6 +49,7 @@ class EventFrames:
         """Return a whole batch, as torch's DataLoader asks for it."""
         if self.spec.plugin is not None or self.jitter is not None:
             return [self[i] for i in indices]  # a user's Python: it may not be meant for threads
+        self.events.map()
         events = int(self.events.small("n_events").mean()) if len(self) else 0
         return loading.one_by_one(self.__getitem__, indices, EVENT_BYTES * events)
 

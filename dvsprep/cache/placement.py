@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvsprep.cache.codec import Packing
+from dvsprep.cache.mapped import locate
 from dvsprep.cache.read import Cache, sound
 from dvsprep.errors import IncompleteError
 
@@ -51,11 +52,4 @@ def placement(cache: Cache, column: str) -> Placement:
                 f"{cache.path}: {column} is packed by other filters than dvsprep's",
                 hint="`dvsprep export --format h5` makes a cache that can be served",
             )
-        found = np.zeros((3, -(-stored.shape[0] // rows)), np.int64)
-
-        def note(info: Any) -> None:
-            found[:, info.chunk_offset[0] // rows] = info.byte_offset, info.size, info.filter_mask
-
-        stored.dataset.id.chunk_iter(note)
-        sizes, masks = found[1].astype(np.uint32), found[2].astype(np.uint32)
-        return Placement(stored.dtype, stored.shape[1:], rows, stored.packing, found[0], sizes, masks)
+        return Placement(stored.dtype, stored.shape[1:], rows, stored.packing, *locate(stored.dataset))

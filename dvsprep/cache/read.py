@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from dvsprep.cache import loading, sparse
 from dvsprep.cache.codec import Chunk, Packing, kernels
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
+from dvsprep.cache.mapped import Mapped, locate, map_file, worth_mapping
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import widen
 from dvsprep.types import Array, Events, FrameSpec
@@ -75,7 +76,8 @@ class Column(NamedTuple):
 class Stored(NamedTuple):
     """A chunked dataset, open, with what is asked of it for every chunk: h5py makes all of it anew each time.
 
-    ``packing`` is None where the filters are not ours; then HDF5's own road is the one.
+    ``packing`` is None where the filters are not ours; then HDF5's own road is the one. ``mapped`` is None unless
+    :meth:`Cache.map` was called.
     """
 
     dataset: h5py.Dataset
@@ -83,6 +85,7 @@ class Stored(NamedTuple):
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
     packing: Packing | None
+    mapped: Mapped | None
 
 
 class Cache:
@@ -106,6 +109,7 @@ class Cache:
         self.path = Path(path)
         self._handles: dict[int, h5py.File] = {}
         self._stored_columns: dict[int, dict[str, Stored]] = {}
+        self._mapped: dict[str, Mapped | None] = {}
         self._small: dict[str, Array] = {}
         with sound(self.path, "the head"):
             self._read_head()
@@ -139,7 +143,7 @@ class Cache:
         return self._handles.get(pid) or self._handles.setdefault(pid, open_file(self.path))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handles": {}, "_stored_columns": {}, "_small": {}}
+        return self.__dict__ | {"_handles": {}, "_stored_columns": {}, "_mapped": {}, "_small": {}}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -197,7 +201,8 @@ class Cache:
         with sound(self.path, f"{column} of sample {i}"):
             stored = self._stored_column(column)
             chunk = stored.chunks[0] if stored.chunks else 1
-            packed = [] if 0 in stored.shape else [c for _, c in self._chunks(stored, start, rows)]
+            own = stored._replace(mapped=None)  # the bytes go to other processes and files
+            packed = [] if 0 in stored.shape else [c for _, c in self._chunks(own, start, rows)]
         return Block(stored.dtype.str, stored.shape[1:], rows, chunk, packed)
 
     def rows(self, column: str, start: int, count: int) -> Array:
@@ -237,16 +242,33 @@ class Cache:
                 dataset.dtype,
                 dataset.chunks or (),
                 Packing.of(dataset) if dataset.chunks else None,
+                self._mapped.get(name),
             )
         return known[name]
+
+    def map(self) -> None:
+        """Map the file and find all chunks, once: from then on threads read at the same time, without HDF5's lock.
+
+        To be called before threads begin; worth it for who reads many samples.
+        """
+        if self._mapped:
+            return
+        with sound(self.path, "the list of chunks"):
+            pages = map_file(self._file)
+            for name in self.columns:
+                dataset = self._file[name]
+                few = worth_mapping(dataset)
+                self._mapped[name] = Mapped(pages, locate(dataset)) if pages is not None and few else None
+        self._stored_columns.clear()
 
     @staticmethod
     def _chunks(stored: Stored, start: int, count: int) -> Iterator[tuple[int, Chunk]]:
         """Yield the rows before it and each chunk of ``count`` rows from ``start`` on."""
         zeros = (0,) * (len(stored.shape) - 1)
-        read = stored.dataset.id.read_direct_chunk
-        for at in range(0, count, stored.chunks[0]):
-            yield at, Chunk(*read((start + at, *zeros)))
+        read, rows = stored.dataset.id.read_direct_chunk, stored.chunks[0]
+        for at in range(0, count, rows):
+            chunk = stored.mapped.chunk((start + at) // rows) if stored.mapped is not None else None
+            yield at, chunk or Chunk(*read((start + at, *zeros)))
 
 
 class FrameCache(Cache):
@@ -277,6 +299,7 @@ class FrameCache(Cache):
         """Return a whole batch, as torch's DataLoader asks for it."""
         if self.varies:
             return loading.one_by_one(self.__getitem__, indices, self._chunk_bytes)
+        self.map()
         if self._chunk_bytes >= sparse.WORTH_READING and multiprocessing.parent_process() is None:
             sparse.load()  # not in workers, of which each would wait for Numba: those forked from this process have it
         column = self._stored_column("frames") if len(self) else self.column("frames")
