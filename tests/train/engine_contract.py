@@ -115,6 +115,17 @@ class EngineContract:
         for leaf, before in zip(leaves, kept, strict=True):
             assert torch.equal(leaf, before), "an input was written to"
 
+    @pytest.mark.parametrize("resting", [True, False])
+    def test_one_number_may_stand_for_all_potentials(self, spec: NeuronSpec, resting: bool) -> None:
+        x, _, *w = inputs(spec, (5, 33, 31))
+        v = torch.tensor((spec.v_reset or 0.0) if resting else 0.6).expand(33, 31)
+        results = []
+        for first in (v, v.clone(memory_format=torch.contiguous_format)):
+            outputs = self.multi_step(spec, x, first, *w)
+            gradients = torch.autograd.grad(outputs, [x, *w], [torch.ones_like(y) for y in outputs])
+            results.append([*outputs, *gradients])
+        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
     def test_it_has_a_name_and_runs_here(self) -> None:
         assert self.engine.name
         assert self.engine.why_not() is None

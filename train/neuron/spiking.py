@@ -92,7 +92,9 @@ class FiringNode(MemoryModule):
             raise UsageError(f"{type(self).__name__}: takes a floating point input, got {x.dtype}")
         dtype = backends.state_dtype(x.dtype)
         self.check_memory("v", x.shape, x)
-        return self.v.to(dtype) if isinstance(self.v, Tensor) else torch.full_like(x, self.v, dtype=dtype)
+        if isinstance(self.v, Tensor):
+            return self.v.to(dtype)
+        return torch.full((), self.v, dtype=dtype, device=x.device).expand(x.shape)  # one number, whatever the shape
 
     def extra_repr(self) -> str:
         return (

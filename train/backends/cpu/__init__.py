@@ -27,14 +27,16 @@ class Kernels(Protocol):
     def describe(self) -> str:
         """Return what runs, in words."""
 
-    def forward(self, plan: Plan, x: Tensor, v_first: Tensor, s: Tensor, v_last: Tensor, v_seq: Tensor | None) -> None:
-        """Write s, v_last and v_seq."""
+    def forward(
+        self, plan: Plan, x: Tensor, v_first: Tensor | None, s: Tensor, v_last: Tensor, v_seq: Tensor | None
+    ) -> None:
+        """Write s, v_last and v_seq; v_first None: all neurons at rest."""
 
     def backward(
         self,
         plan: Plan,
         x: Tensor,
-        v_first: Tensor,
+        v_first: Tensor | None,
         gradients: tuple[Tensor | None, Tensor | None, Tensor | None],
         gx: Tensor,
         gv_first: Tensor | None,
@@ -90,10 +92,10 @@ class _Neuron(torch.autograd.Function):
         dtype = x_seq.dtype if x_seq.dtype in run.dtypes else torch.float32
         form = layout.form_of(x_seq[0])
         x = layout.steps_in_form(x_seq.to(dtype), form)
-        v_first = layout.in_form(v.float(), form)
+        v_first = layout.rest(v, form, spec.v_reset or 0.0)
         q = inverse_tau(w, torch.float32) if w is not None else None
         s = layout.empty(x.shape, dtype, form)
-        v_last = torch.empty_like(v_first, memory_format=form)
+        v_last = torch.empty(v.shape, memory_format=form)
         v_seq = layout.empty(x.shape, torch.float32, form) if store_v_seq else None
         ctx.plan = plan(spec, None if q is None else float(q))
         run.forward(ctx.plan, x, v_first, s, v_last, v_seq)
@@ -116,7 +118,7 @@ class _Neuron(torch.autograd.Function):
             None if grad_v_seq is None else layout.sequence_in_form(grad_v_seq, form),
         )
         gx = layout.empty(x.shape, x.dtype, form)
-        gv_first = torch.empty_like(v_first, memory_format=form) if needs[1] else None
+        gv_first = torch.empty(x.shape[1:], memory_format=form) if needs[1] else None
         sum_q = kernels().backward(ctx.plan, x, v_first, gradients, gx, gv_first, decay_learns=needs[2])
         grad_w = None
         if needs[2]:

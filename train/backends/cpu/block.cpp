@@ -135,6 +135,8 @@ void forward(const Neuron& p, const Block& s, const Y* y, const float* scales, c
     const int64_t C = s.C, W = cut.W, plane = s.B * cut.H * W * C, length = cut.columns * C;
     const int64_t OH = s.H / 2, OW = s.W / 2, out_plane = s.pool ? s.B * OH * OW * C : plane;
     const std::vector<float> scale = repeated(scales, C, cut.columns), shift = repeated(shifts, C, cut.columns);
+    want_huge_pages(out, s.T * out_plane * sizeof(Y));
+    want_huge_pages(v_last, plane * 4);
 #pragma omp parallel num_threads(s.threads)
     {
         std::vector<float> memory(4 * length);
@@ -164,7 +166,7 @@ void forward(const Neuron& p, const Block& s, const Y* y, const float* scales, c
 }
 
 // MaxPool sends a gradient to the first spike of its window, to the first element if there is none. The surrogate is
-// needed there only: gather these potentials, then spread the gradients times the slopes.
+// needed there only, unless gradients flow through the reset too: gather these potentials.
 void gather_row(const float* upper, const float* lower, float threshold, float* chosen, int64_t pooled, int64_t C) {
     for (int64_t k = 0; k < pooled; ++k) {
         const float *a = upper + 2 * k * C, *b = lower + 2 * k * C;
@@ -173,27 +175,6 @@ void gather_row(const float* upper, const float* lower, float threshold, float* 
         for (int64_t c = 0; c < C; ++c) {
             const float h0 = a[c], h1 = a[C + c], h2 = b[c], h3 = b[C + c];
             to[c] = h0 >= threshold ? h0 : h1 >= threshold ? h1 : h2 >= threshold ? h2 : h3 >= threshold ? h3 : h0;
-        }
-    }
-}
-
-template <class Y>
-void spread_row(const float* upper, const float* lower, float threshold, const float* slope, const Y* g, float* e_upper,
-                float* e_lower, int64_t pooled, int64_t C) {
-    for (int64_t k = 0; k < pooled; ++k) {
-        const float *a = upper + 2 * k * C, *b = lower + 2 * k * C, *sl = slope + k * C;
-        const Y* from = g + k * C;
-        float *ea = e_upper + 2 * k * C, *eb = e_lower + 2 * k * C;
-#pragma omp simd
-        for (int64_t c = 0; c < C; ++c) {
-            const bool f0 = a[c] >= threshold, f1 = a[C + c] >= threshold;
-            const bool f2 = b[c] >= threshold, f3 = b[C + c] >= threshold;
-            const float e = load(from + c) * sl[c];
-            const bool none = !(f0 | f1 | f2 | f3);
-            ea[c] = f0 | none ? e : 0.0f;
-            ea[C + c] = f1 & !f0 ? e : 0.0f;
-            eb[c] = f2 & !(f0 | f1) ? e : 0.0f;
-            eb[C + c] = f3 & !(f0 | f1 | f2) ? e : 0.0f;
         }
     }
 }
@@ -218,6 +199,44 @@ void gradient_row(const Neuron& p, const float* h, const float* slope, const flo
     }
 }
 
+// The same for windows of MaxPool: of four numbers, one takes the gradient. slope: one a window where DETACH, else one
+// a number in two lines. Second lines lie ``line`` behind the first in rows, ``y_line`` in y and gy.
+template <class Y, bool DETACH, bool KEEP>
+void window_row(const Neuron& p, const float* h, const float* slope, int64_t line, const Y* g_out, const Y* y,
+                int64_t y_line, const float* mean, const float* scale, float input, float carry, Y* gy, float* g,
+                float* gh, float* sum, float* product, int64_t pooled, int64_t C) {
+    const float threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard;
+    for (int64_t k = 0; k < pooled; ++k) {
+        const int64_t at = 2 * k * C;
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) {
+            const int64_t i0 = at + c, i1 = i0 + C, i2 = i0 + line, i3 = i1 + line;
+            const bool f0 = h[i0] >= threshold, f1 = h[i1] >= threshold;
+            const bool f2 = h[i2] >= threshold, f3 = h[i3] >= threshold;
+            const float up = load(g_out + k * C + c), shared = DETACH ? up * slope[k * C + c] : 0.0f;
+            float x_sum = 0, x_product = 0;
+            auto back = [&](int64_t i, int64_t j, bool fires, bool takes) {
+                float d = takes ? (DETACH ? shared : up * slope[i]) : 0.0f;
+                d += hard && fires ? 0.0f : g[i];
+                if constexpr (!DETACH) d += g[i] * ((hard ? reset - h[i] : -threshold) * slope[i]);
+                if constexpr (KEEP) gh[i] = d;
+                const float x = d * input;
+                g[i] = d * carry;
+                x_sum += x;
+                x_product += x * (load(y + j) - mean[c]);
+                store(gy + j, x * scale[c]);
+            };
+            back(i0, i0, f0, f0 | !(f1 | f2 | f3));
+            back(i1, i1, f1, f1 & !f0);
+            back(i2, i0 + y_line, f2, f2 & !(f0 | f1));
+            back(i3, i1 + y_line, f3, f3 & !(f0 | f1 | f2));
+            sum[c] += x_sum;
+            product[c] += x_product;
+        }
+    }
+}
+
 struct Sums {  // over T, B, H, W, one a channel: of dL/dx, and of dL/dx (y - mean)
     std::vector<double> sum, product;
     double decay = 0;
@@ -233,12 +252,13 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
     const std::vector<float> mean = repeated(means, C, cut.columns);
     const float input = input_slope(p), carry = carry_slope(p);
     std::vector<double> sums(2 * C * s.threads), decays(decay_learns ? cut.count : 0);
+    want_huge_pages(gy, T * plane * sizeof(Y));
 #pragma omp parallel num_threads(s.threads)
     {
         std::vector<float> memory((2 * T + 11) * length);
-        float *h = memory.data(), *v = h + 2 * T * length, *g = v + 2 * length, *over = g + 2 * length;
-        float *chosen = over + 2 * length, *slope = chosen + length, *gh = slope + length;
-        float *sum = gh + length, *product = sum + length;
+        float *h = memory.data(), *v = h + 2 * T * length, *g = v + length, *gh = g + 2 * length;
+        float *slope = gh + 2 * length, *over = slope + 2 * length, *chosen = over + length;
+        float *sum = chosen + length, *product = sum + length;
         double *all = sums.data() + 2 * C * omp_get_thread_num(), *products = all + C;
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < cut.count; ++i) {
@@ -260,35 +280,39 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
                 else std::fill(g + k * length, g + k * length + n, 0.0f);
             }
             std::fill(sum, sum + 2 * length, 0.0f);
+            auto by_need = [&](auto work) {
+                if (p.detach && !decay_learns) work(std::true_type{}, std::false_type{});
+                else if (p.detach) work(std::true_type{}, std::true_type{});
+                else work(std::false_type{}, std::true_type{});
+            };
             double decay = 0;
             for (int64_t t = T - 1; t >= 0; --t) {
-                const float *upper = h + 2 * t * length, *lower = upper + length;
-                if (s.pool) {
-                    if (2 * strip.pooled < strip.columns || strip.lines < 2) std::fill(over, over + 2 * length, 0.0f);
-                    gather_row(upper, lower, p.threshold, chosen, strip.pooled, C);
-                    surrogate_row(p, chosen, slope, strip.pooled * C);
-                    spread_row(upper, lower, p.threshold, slope, g_out + t * out_plane + from, over, over + length,
-                               strip.pooled, C);
+                const float* ht = h + 2 * t * length;
+                const int64_t there = t * plane + at, done = 2 * strip.pooled * C;
+                if (strip.pooled) {
+                    if (p.detach) {
+                        gather_row(ht, ht + length, p.threshold, chosen, strip.pooled, C);
+                        surrogate_row(p, chosen, slope, strip.pooled * C);
+                    } else surrogate_row(p, ht, slope, length + done);
+                    by_need([&](auto detach, auto keep) {
+                        window_row<Y, detach(), keep()>(p, ht, slope, length, g_out + t * out_plane + from, y + there,
+                                                        W * C, mean.data(), scale.data(), input, carry, gy + there, g,
+                                                        gh, sum, product, strip.pooled, C);
+                    });
                 }
-                for (int64_t k = 0; k < strip.lines; ++k) {
-                    const float* ht = upper + k * length;
-                    const int64_t there = t * plane + at + k * W * C;
-                    if (!s.pool || !p.detach) surrogate_row(p, ht, slope, n);
-                    if (!s.pool)
-#pragma omp simd
-                        for (int64_t j = 0; j < n; ++j) over[j] = load(g_out + there + j) * slope[j];
-                    auto back = [&](auto row) {
-                        row(p, ht, slope, over + k * length, y + there, mean.data(), scale.data(), input, carry,
-                            gy + there, g + k * length, gh, sum, product, n);
-                    };
-                    if (p.detach && !decay_learns) back(gradient_row<Y, true, false>);
-                    else if (p.detach) back(gradient_row<Y, true, true>);
-                    else back(gradient_row<Y, false, true>);
-                    if (decay_learns) {
-                        if (t) reset_row(p, ht - 2 * length, v, n);
-                        else start(v, k);
-                        decay += decay_gradient(p, gh, ht, v, n);
-                    }
+                for (int64_t k = 0; k < strip.lines && done < n; ++k) {  // all that is in no window
+                    const int64_t m = n - done, row = k * length + done, image = there + k * W * C + done;
+                    surrogate_row(p, ht + row, slope, m);
+                    for (int64_t j = 0; j < m; ++j) over[j] = s.pool ? 0.0f : load(g_out + image + j) * slope[j];
+                    by_need([&](auto detach, auto keep) {
+                        gradient_row<Y, detach(), keep()>(p, ht + row, slope, over, y + image, mean.data(), scale.data(),
+                                                          input, carry, gy + image, g + row, gh + row, sum, product, m);
+                    });
+                }
+                for (int64_t k = 0; k < strip.lines && decay_learns; ++k) {
+                    if (t) reset_row(p, ht + (k - 2) * length, v, n);
+                    else start(v, k);
+                    decay += decay_gradient(p, gh + k * length, ht + k * length, v, n);
                 }
             }
             if (g_first)

@@ -29,9 +29,12 @@ class Fallback:
         """Return what runs and why, in words."""
         return f"Numba kernels, because the faster C++ ones are not there: {self.reason}"
 
-    def forward(self, plan: Plan, x: Tensor, v_first: Tensor, s: Tensor, v_last: Tensor, v_seq: Tensor | None) -> None:
+    def forward(
+        self, plan: Plan, x: Tensor, v_first: Tensor | None, s: Tensor, v_last: Tensor, v_seq: Tensor | None
+    ) -> None:
         """Write s, v_last and v_seq."""
         neuron = (plan.charge, plan.hard, *map(np.float32, (plan.decay, plan.threshold, plan.reset)))
+        v_first = _rest(plan, x) if v_first is None else v_first
         arrays = _sequence(x), _flat(v_first), _sequence(s), _flat(v_last), _sequence(v_seq)
         _each(v_first.numel(), functools.partial(_kernels.forward, *neuron, *arrays))
 
@@ -39,7 +42,7 @@ class Fallback:
         self,
         plan: Plan,
         x: Tensor,
-        v_first: Tensor,
+        v_first: Tensor | None,
         gradients: tuple[Tensor | None, Tensor | None, Tensor | None],
         gx: Tensor,
         gv_first: Tensor | None,
@@ -48,6 +51,7 @@ class Fallback:
     ) -> float:
         """Write gx and gv_first; return the gradient of 1/tau."""
         gs, gv, gv_seq = gradients
+        v_first = _rest(plan, x) if v_first is None else v_first
         numbers = map(np.float32, (plan.decay, plan.threshold, plan.reset, plan.a, plan.b))
         neuron = (plan.charge, plan.hard, plan.detach, plan.surrogate, *numbers)
         gv = torch.zeros_like(v_first) if gv is None else gv
@@ -56,6 +60,11 @@ class Fallback:
         return float(
             sum(_each(v_first.numel(), functools.partial(_kernels.backward, *neuron, *arrays, _flat(gv_first))))
         )
+
+
+def _rest(plan: Plan, x: Tensor) -> Tensor:
+    """Return the potential of every neuron at rest."""
+    return torch.full(x.shape[1:], plan.reset)
 
 
 def _sequence(x: Tensor | None) -> Any:

@@ -29,6 +29,12 @@ def steps_in_form(x_seq: Tensor, form: torch.memory_format) -> Tensor:
     return x_seq if x_seq[0].is_contiguous(memory_format=form) else sequence_in_form(x_seq, form)
 
 
+def rest(v: Tensor, form: torch.memory_format, at: float) -> Tensor | None:
+    """Return the potential before the first step in a format; None where one number, ``at`` rest, stands for all."""
+    one_number = v.numel() > 1 and not any(v.stride()) and not v.requires_grad
+    return None if one_number and float(v[(0,) * v.dim()]) == at else in_form(v.float(), form)
+
+
 def empty(shape: torch.Size, dtype: torch.dtype, form: torch.memory_format) -> Tensor:
     """Return a new [T, N, *] in one piece, each step in a format."""
     if form is torch.contiguous_format:

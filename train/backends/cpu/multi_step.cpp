@@ -1,6 +1,8 @@
 // A neuron layer over all time steps: x [T, N] in, spikes out, and back. N counts every neuron of the batch.
 #include "surrogate.hpp"
 
+#include <algorithm>
+
 namespace {
 
 template <class Y, int CHARGE>
@@ -14,6 +16,12 @@ void step_row(const Neuron& p, const Y* x, Y* s, float* v, int64_t n) {
         store(s + i, fires ? 1.0f : 0.0f);
         v[i] = fires ? (hard ? reset : h - threshold) : h;
     }
+}
+
+// The potentials before the first step.
+void first_row(const Neuron& p, const float* v_first, int64_t from, float* v, int64_t n) {
+    if (v_first) memcpy(v, v_first + from, n * 4);
+    else std::fill(v, v + n, p.reset);
 }
 
 template <class Y, int CHARGE>
@@ -33,6 +41,7 @@ void forward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, int
              float* v_last, float* v_seq, bool past_cache) {
     const int64_t length = row_length(T);
     want_huge_pages(s, T * N * sizeof(Y));
+    want_huge_pages(v_last, N * 4);
 #pragma omp parallel num_threads(threads)
     {
         std::vector<float> potential(length);
@@ -41,7 +50,7 @@ void forward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, int
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < N; i += length) {
             const int64_t n = N - i < length ? N - i : length;
-            memcpy(v, v_first + i, n * 4);
+            first_row(p, v_first, i, v, n);
             for (int64_t t = 0; t < T; ++t) {
                 Y* to = s + t * N + i;
                 Y* row = past_cache ? spikes.data() : to;
@@ -87,7 +96,7 @@ double backward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, 
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < N; i += length) {
             const int64_t n = N - i < length ? N - i : length;
-            memcpy(v, v_first + i, n * 4);
+            first_row(p, v_first, i, v, n);
             for (int64_t t = 0; t < T; ++t)  // the potentials again: cheaper than writing and reading them
                 by_charge(p.charge, [&](auto c) { charge_row<Y, c()>(p, x + t * x_step + i, v, h + t * length, n); });
             if (gv) memcpy(g, gv + i, n * 4);
@@ -108,7 +117,7 @@ double backward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, 
                 });
                 if (decay_learns) {
                     if (t) reset_row(p, ht - length, v, n);
-                    else memcpy(v, v_first + i, n * 4);
+                    else first_row(p, v_first, i, v, n);
                     sum += decay_gradient(p, gh, ht, v, n);
                 }
                 if (past_cache) stream(to, row, n * sizeof(Y));
@@ -124,7 +133,8 @@ double backward(const Neuron& p, int threads, int64_t T, int64_t N, const Y* x, 
 
 }  // namespace
 
-// bf: whether x, s and their gradients are bfloat16. Null: v_seq, gs, gv, gv_seq and gv_first that nobody asked for.
+// bf: whether x, s and their gradients are bfloat16. Null: v_seq, gs, gv, gv_seq and gv_first that nobody asked for, and
+// v_first where every neuron is at rest.
 extern "C" void neuron_forward(const Neuron* p, int bf, int threads, int64_t T, int64_t N, const void* x, int64_t x_step,
                                const float* v_first, void* s, float* v_last, float* v_seq, int past_cache) {
     if (bf)

@@ -40,10 +40,12 @@ class Native:
         """Return what runs, in words."""
         return f"C++ kernels, made here by {self.made_by}"
 
-    def forward(self, plan: Plan, x: Tensor, v_first: Tensor, s: Tensor, v_last: Tensor, v_seq: Tensor | None) -> None:
+    def forward(
+        self, plan: Plan, x: Tensor, v_first: Tensor | None, s: Tensor, v_last: Tensor, v_seq: Tensor | None
+    ) -> None:
         """Write s, v_last and v_seq."""
         self.library.neuron_forward(
-            *_start(plan, x), len(x), v_first.numel(), *_steps(x), _address(v_first),
+            *_start(plan, x), len(x), v_last.numel(), *_steps(x), _address(v_first),
             _address(s), _address(v_last), _address(v_seq), _past_cache(s),
         )  # fmt: skip
 
@@ -51,7 +53,7 @@ class Native:
         self,
         plan: Plan,
         x: Tensor,
-        v_first: Tensor,
+        v_first: Tensor | None,
         gradients: tuple[Tensor | None, Tensor | None, Tensor | None],
         gx: Tensor,
         gv_first: Tensor | None,
@@ -61,7 +63,7 @@ class Native:
         """Write gx and gv_first; return the gradient of 1/tau."""
         gs, gv, gv_seq = gradients
         total: float = self.library.neuron_backward(
-            *_start(plan, x), len(x), v_first.numel(), *_steps(x), _address(v_first), *_steps(gs),
+            *_start(plan, x), len(x), x[0].numel(), *_steps(x), _address(v_first), *_steps(gs),
             _address(gv), _address(gv_seq), _address(gx), _address(gv_first), decay_learns, _past_cache(gx),
         )  # fmt: skip
         return total

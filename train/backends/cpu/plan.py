@@ -11,7 +11,7 @@ from torch import Tensor
 from train.backends.spec import NeuronSpec
 from train.surrogate import SURROGATES
 
-# The numbers of rows.hpp and surrogate.cpp. PoissonPass draws its spikes from torch's generator.
+# The numbers of rows.hpp and surrogate.hpp. PoissonPass draws its spikes from torch's generator.
 ADD, DECAY_INPUT, DECAY, DECAY_INPUT_DIVIDE, DECAY_DIVIDE = range(5)
 DERIVATIVES = (
     *("sigmoid", "atan", "piecewise_quadratic", "piecewise_exp", "soft_sign", "super_spike", "erf"),

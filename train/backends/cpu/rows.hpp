@@ -67,11 +67,13 @@ static inline void stream(void* to, const void* from, int64_t bytes) {
 }
 
 // Ask for huge pages under a large fresh output: its first writing then costs a few page faults, not ten thousands.
+// Smaller ones may share a huge page with the heap around them: they are left alone.
 static inline void want_huge_pages(void* p, int64_t bytes) {
 #if defined(__linux__)
+    if (bytes < 4 << 20) return;
     const uintptr_t page = 4096, first = (reinterpret_cast<uintptr_t>(p) + page - 1) / page * page;
     const uintptr_t last = (reinterpret_cast<uintptr_t>(p) + bytes) / page * page;
-    if (bytes >= 4 << 20) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #else
     (void)p, (void)bytes;
 #endif

@@ -2,7 +2,6 @@
 #pragma once
 #include "rows.hpp"
 
-
 // e^x to 2 units in the last place, without a call, so that loops over it are vectorised. Cody and Waite's reduction
 // (Software Manual for the Elementary Functions, 1980), then the Taylor polynomial on |r| <= ln(2)/2.
 static inline float exponential(float x) {
