@@ -84,8 +84,8 @@ class Job(Workspace):
         """Return the files that no complete extracted folder, and no adopted one, stands for."""
         if self.adopted is not None:
             return []
-        trees = self.trees()
-        return [r for r in self.archives if not raw.is_complete(trees[r.name])]
+        folders = self.folders()
+        return [r for r in self.archives if not raw.is_complete(folders[r.name])]
 
     def _plan_fetch(self) -> tuple[State, str]:
         if self.dataset.imported:
@@ -121,10 +121,13 @@ class Job(Workspace):
         return "done", "every MD5 was checked, and no file has changed since"
 
     def _plan_extract(self) -> tuple[State, str]:
-        lacking = [r.name for r in self._pending() if r.name.endswith(ARCHIVES)]
+        pending = [r.name for r in self._pending() if r.name.endswith(ARCHIVES)]
+        lacking = [name for name in pending if not self.reads_inside(name)]
+        if pending and not lacking:
+            return "done", "not needed: recordings are read straight out of the archives"
         if self.dataset.imported or not lacking:
             return "done", f"in {self.folder / 'extract'}"
-        return ("missing" if len(lacking) == len(self.trees()) else "partial"), f"not extracted: {', '.join(lacking)}"
+        return ("missing" if len(lacking) == len(self.archives) else "partial"), f"not extracted: {', '.join(lacking)}"
 
     def _plan_events(self) -> tuple[State, str]:
         state, why = self._plan_caches(self.events_paths())
@@ -205,16 +208,17 @@ class Job(Workspace):
         )
 
     def _do_extract(self) -> None:
-        for name, tree in self.trees().items():
-            if name.endswith(ARCHIVES) and not raw.is_complete(tree):
-                raw.extract(self.download / name, tree, nested=self.dataset.nested)
+        for name, folder in self.folders().items():
+            if name.endswith(ARCHIVES) and not self.reads_inside(name) and not raw.is_complete(folder):
+                raw.extract(self.download / name, folder, nested=self.dataset.nested)
 
     def _do_events(self) -> None:
         from dvsprep import cache
 
         self._vet()
-        recordings = self.dataset.layout(self.trees(), self.dataset, self.options.instances)
-        classes = self.dataset.class_names(self.trees()) if self.dataset.class_names else self.dataset.classes
+        trees = self.trees()
+        recordings = self.dataset.layout(trees, self.dataset, self.options.instances)
+        classes = self.dataset.class_names(trees) if self.dataset.class_names else self.dataset.classes
         provenance = self._provenance()
         for split, path in self.events_paths().items():
             here = [r for r in recordings if r.split == split]
@@ -232,7 +236,7 @@ class Job(Workspace):
         """Have HDF5 files that nobody vouches for read elsewhere first: they can crash a process."""
         if self.dataset.format not in VETTED or not self.unverified():
             return
-        for tree in dict.fromkeys(self.trees().values()):
+        for tree in dict.fromkeys(self.folders().values()):
             for path in (tree,) if tree.is_file() else sorted(tree.rglob("*")):
                 if path.suffix in (".h5", ".hdf5") and path.is_file():
                     vetting.samples(path)

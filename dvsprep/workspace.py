@@ -35,7 +35,8 @@ def _replaced(path: Path, entry: Any) -> bool:
 class Options:
     """How to build; ``jobs``, ``codec`` and ``network`` never change a number in a cache.
 
-    Without ``verify`` other files than the published ones are accepted; their MD5s are in the key.
+    Without ``verify`` other files than the published ones are accepted; their MD5s are in the key. With
+    ``keep_extracted`` archives are extracted even where recordings can be read straight out of them.
     """
 
     instances: events.Instances = "rows"
@@ -45,6 +46,7 @@ class Options:
     jobs: int | None = None
     codec: str = field(default_factory=config.codec)
     verify: bool = True
+    keep_extracted: bool = False
     network: raw.Network = field(default_factory=raw.Network)
 
     def __post_init__(self) -> None:
@@ -138,7 +140,22 @@ class Workspace:
         return [resource.name for resource in self.archives if not vouched(resource)]
 
     def trees(self) -> dict[str, Path]:
-        """Return where each archive is or will be extracted, named after its content; other files are themselves."""
+        """Return where the files of each archive are read: extracted, or in the archive; other files are themselves."""
+        trees = self.folders()
+        for name, folder in trees.items():
+            if self.reads_inside(name) and not raw.is_complete(folder):
+                trees[name] = raw.as_path(raw.Member(raw.archive(self.download / name)))
+        return trees
+
+    def reads_inside(self, name: str) -> bool:
+        """Tell whether an archive's recordings are read straight out of it, unless a folder is there."""
+        if self.options.keep_extracted or self.adopted is not None or not name.endswith(ARCHIVES):
+            return False
+        plain = self.dataset.format in events.BYTES and not self.dataset.nested
+        return plain and raw.readable_inside(self.download / name)
+
+    def folders(self) -> dict[str, Path]:
+        """Return where each archive is or would be extracted, named after its content; other files are themselves."""
         trees = {}
         for resource in self.archives:
             name, md5 = resource.name, self.files().get(resource.name)

@@ -132,3 +132,22 @@ def test_splits_share_one_event_cache(whole: Path) -> None:
     for options in ({}, {"split": 0.5}, {"split": "tebn"}):
         parts(whole, **options)
     assert len([*(whole / "whole" / "events").glob("*.h5")]) == 1
+
+
+def test_recordings_are_read_out_of_the_zips_unless_extracted_files_are_to_be_kept(whole: Path) -> None:
+    inside = Job("whole", whole, SPEC, Options(split=0.5))
+    stages = {stage.stage: stage for stage in inside.run()}
+    assert stages["extract"] == ("extract", "done", "not needed: recordings are read straight out of the archives")
+    assert not (whole / "whole" / "extract").exists()
+    made = {path.name: path.read_bytes() for path in (*inside.events_paths().values(), *inside.frames_paths().values())}
+    shutil.rmtree(whole / "whole" / "events")
+    shutil.rmtree(whole / "whole" / "frames")
+
+    kept = Job("whole", whole, SPEC, Options(split=0.5, keep_extracted=True))
+    assert {stage.stage: stage for stage in kept.run()}["extract"].state == "missing"
+    assert len(list((whole / "whole" / "extract").rglob("*.aedat"))) == 24
+    assert {p.name: p.read_bytes() for p in (*kept.events_paths().values(), *kept.frames_paths().values())} == made
+    shutil.rmtree(whole / "whole" / "events")
+    shutil.rmtree(whole / "whole" / "download")
+    Job("whole", whole, None, Options(split=0.5)).run()  # what lies extracted is enough
+    assert {p.name: p.read_bytes() for p in inside.events_paths().values()}.items() <= made.items()

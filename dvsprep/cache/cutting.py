@@ -39,6 +39,7 @@ class DecodeTask:
     policy: ev.Policy
     notes: tuple[tuple[str, int], ...] = ()  # what the walk to the spans mended
     final: bool = True
+    raw: Array | None = None  # the recording's bytes, where they came out of an archive
 
 
 class Decoded(NamedTuple):
@@ -92,10 +93,11 @@ def _tasks(recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy
         indices = tuple(position[sample.id] for sample in recording.samples)
         if all(done[i] for i in indices):
             continue
-        spans, notes = ev.spans_of(recording, policy, SPAN_BYTES)
+        spans, notes, raw = ev.spans_of(recording, policy, SPAN_BYTES)
         for k, span in enumerate(spans):
             mended = tuple(notes.items()) if k == 0 else ()
-            yield DecodeTask(((recording, indices),), span, header.sensor, policy, mended, final=k == len(spans) - 1)
+            final = k == len(spans) - 1
+            yield DecodeTask(((recording, indices),), span, header.sensor, policy, mended, final, raw)
         if spans:
             continue
         group.append((recording, indices))
@@ -111,7 +113,7 @@ def decode(task: DecodeTask) -> Decoded:
     """Decode a task's recordings and cut their samples; of a span, only decode it."""
     if task.span is not None:
         ((recording, _),) = task.recordings
-        span = ev.read_span(recording, task.span, task.sensor, task.policy)
+        span = ev.read_span(recording, task.span, task.sensor, task.policy, task.raw)
         found = {k: v for k, v in (*task.notes, *span.notes.items()) if v}
         return Decoded(task, [], span.events, {str(recording.path): found} if found else {})
     cut: list[Piece] = []

@@ -154,6 +154,11 @@ def build_options(function: F) -> F:
             ),
             policy_options,
             worker_options,
+            click.option(
+                "--keep-extracted",
+                is_flag=True,
+                help="Extract archives to disk, also those whose recordings can be read straight out of them.",
+            ),
             dataset_file_option,
             no_verify_option,
             offline_option,
@@ -180,6 +185,7 @@ def options_from(flags: Mapping[str, Any]) -> Any:
         jobs=flags["jobs"],
         codec=flags["codec"] or config.codec(),
         verify=not flags["no_verify"],
+        keep_extracted=flags["keep_extracted"],
         network=Network(mirrors=flags["mirrors"] or None, offline=flags["offline"]),
     )
 

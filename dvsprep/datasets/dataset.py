@@ -10,7 +10,7 @@ from typing import Any
 
 from dvsprep.errors import ArchiveError
 from dvsprep.events import Instances, Recording
-from dvsprep.raw import Resource
+from dvsprep.raw import Resource, as_member, as_path
 from dvsprep.types import digest
 
 Layout = Callable[[Mapping[str, Path], "Dataset", Instances], list[Recording]]
@@ -109,6 +109,9 @@ class Dataset:
 
 def files(folder: Path, suffix: str) -> Iterator[Path]:
     """Yield the files below a folder, sorted at every level, hidden ones left out."""
+    if member := as_member(folder):
+        yield from map(as_path, member.files(suffix))
+        return
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda e: e.name)
     for entry in found:
@@ -122,6 +125,8 @@ def files(folder: Path, suffix: str) -> Iterator[Path]:
 
 def find_folder(tree: Path, holding: str) -> Path:
     """Return the folder that holds a file or folder of this name, however deep the archive nests it."""
+    if member := as_member(tree):
+        return as_path(member.holding(holding))
     for folder, folders, names in os.walk(tree):
         folders.sort()
         if holding in names or holding in folders:

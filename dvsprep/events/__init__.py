@@ -3,13 +3,14 @@
 Readers take a file's bytes and return columns t, x, y, p; kernels decode whole buffers without the GIL.
 """
 
-from dvsprep.events.catalog import EVENT_BYTES, READERS, version
+from dvsprep.events.catalog import BYTES, EVENT_BYTES, READERS, version
 from dvsprep.events.label_table import LabelRow, read_table, table_samples
 from dvsprep.events.labels import Instances, Row, Sample, read_csv, samples
 from dvsprep.events.reading import Decoded, Policy, Span, columns, select, size_of
 from dvsprep.events.split import Cutter, Recording, cut, join, read, read_span, samples_of, spans_of, warm_up
 
 __all__ = [
+    "BYTES",
     "EVENT_BYTES",
     "READERS",
     "Cutter",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvsprep.errors import FormatError
+from dvsprep.raw import as_member
 from dvsprep.types import Array, Events
 
 MMAP_FROM = 1 << 20  # bytes; below this a plain read is cheaper than a mapping
@@ -58,11 +59,16 @@ class Span(NamedTuple):
 
 def size_of(path: Path) -> int:
     """Return a file's size in bytes."""
-    return path.stat().st_size
+    member = as_member(path)
+    return member.size if member else path.stat().st_size
 
 
 def load(path: Path) -> Array:
-    """Return a file's bytes as read-only uint8[B]; a large file is mapped, not read."""
+    """Return a file's bytes as read-only uint8[B]; a large file is mapped, not read, one in an archive is inflated."""
+    if member := as_member(path):
+        raw = np.frombuffer(member.read_bytes(), np.uint8)
+        raw.flags.writeable = False  # one type for the kernels
+        return raw
     with path.open("rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size < MMAP_FROM:
             return np.frombuffer(file.read(), np.uint8)

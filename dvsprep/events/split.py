@@ -13,6 +13,7 @@ from dvsprep.errors import FormatError, LabelError
 from dvsprep.events import catalog
 from dvsprep.events.labels import Sample
 from dvsprep.events.reading import Decoded, Policy, Span, backward, check_order, columns, load, select, size_of
+from dvsprep.raw import as_member
 from dvsprep.types import Array, Events
 
 
@@ -36,8 +37,10 @@ def read(recording: Recording, sensor: tuple[int, int], policy: Policy) -> Decod
     return catalog.BYTES[recording.format][0](_bytes(path), name, sensor, policy)
 
 
-def spans_of(recording: Recording, policy: Policy, limit: int) -> tuple[list[Span], dict[str, int]]:
+def spans_of(recording: Recording, policy: Policy, limit: int) -> tuple[list[Span], dict[str, int], Array | None]:
     """Return the parts in which a recording can be decoded, in order, and what was mended; none where it is one piece.
+
+    The third is the file's bytes where they are to be handed to :func:`read_span`, for they were inflated for this.
 
     Parameters
     ----------
@@ -45,16 +48,20 @@ def spans_of(recording: Recording, policy: Policy, limit: int) -> tuple[list[Spa
         Bytes of a part; a file of up to twice as many stays whole.
     """
     if recording.format not in catalog.SPANS or policy.unsorted == "sort":
-        return [], {}
+        return [], {}, None
     with _present(recording.path):
         if size_of(recording.path) <= 2 * limit:
-            return [], {}
-        return catalog.SPANS[recording.format].spans(load(recording.path), str(recording.path), policy, limit)
+            return [], {}, None
+        raw = load(recording.path)
+        spans, notes = catalog.SPANS[recording.format].spans(raw, str(recording.path), policy, limit)
+    return spans, notes, raw if as_member(recording.path) else None
 
 
-def read_span(recording: Recording, span: Span, sensor: tuple[int, int], policy: Policy) -> Decoded:
+def read_span(
+    recording: Recording, span: Span, sensor: tuple[int, int], policy: Policy, raw: Array | None = None
+) -> Decoded:
     """Decode a part of a recording's file; whether it begins where the last one ended is for :class:`Cutter` to see."""
-    raw = _bytes(recording.path)
+    raw = _bytes(recording.path) if raw is None else raw
     decoded = catalog.SPANS[recording.format].read_span(raw, span, str(recording.path), sensor, policy)
     check_order(decoded.events["t"], str(recording.path), span.before)
     return decoded

@@ -8,6 +8,7 @@ from dvsprep.raw.bundle import bundle, unbundle
 from dvsprep.raw.expect import expect, read_md5sums
 from dvsprep.raw.extract import extract, is_complete
 from dvsprep.raw.fetch import fetch, fetch_all
+from dvsprep.raw.inside import Member, archive, as_member, as_path, readable_inside
 from dvsprep.raw.probe import SourceReport, probe, probe_all
 from dvsprep.raw.resource import Resource, manual_instructions
 from dvsprep.raw.shared import find_shared
@@ -17,6 +18,7 @@ from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require, vouche
 
 __all__ = [
     "Ledger",
+    "Member",
     "Network",
     "Resource",
     "SourceReport",
@@ -25,6 +27,9 @@ __all__ = [
     "adopt",
     "adopt_tree",
     "adopted_tree",
+    "archive",
+    "as_member",
+    "as_path",
     "bundle",
     "check",
     "expect",
@@ -41,6 +46,7 @@ __all__ = [
     "probe",
     "probe_all",
     "read_md5sums",
+    "readable_inside",
     "require",
     "sources",
     "unbundle",

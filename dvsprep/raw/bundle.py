@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from dvsprep.disk import abandoned, exists, publish, tag, whole
 from dvsprep.errors import ArchiveError, HashMismatchError, NotFoundError, UsageError
-from dvsprep.raw.extract import GIB, _Member, _Members, _members, _Meter, _RefusedError
+from dvsprep.raw.extract import GIB, Meter, RefusedError, _Member, _Members, _members
 from dvsprep.raw.verify import Entry, Hasher, Ledger, Progress, digest_file
 from dvsprep.version import __version__
 
@@ -64,7 +64,7 @@ class _Manifest:
         try:
             told = json.loads(data)
             if told["format"] != FORMAT:
-                raise _RefusedError(f"is of the format {told['format']!r}, expected {FORMAT!r}")
+                raise RefusedError(f"is of the format {told['format']!r}, expected {FORMAT!r}")
             files = tuple(_File(**file) for file in told["files"])
             archives = {
                 str(name): Entry(str(md5), int(size), 0, 0, bool(verified), sha256, bool(own))
@@ -73,9 +73,9 @@ class _Manifest:
             bad = [file.path for file in files if not _PATH.fullmatch(file.path) or {"\\", "\0", ":"} & set(file.path)]
             name = str(told["dataset"])
             if bad or not _NAME.fullmatch(name) or len({file.path for file in files}) != len(files):
-                raise _RefusedError(f"has a manifest with unsafe names: {bad or name}")
+                raise RefusedError(f"has a manifest with unsafe names: {bad or name}")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _RefusedError(f"has a broken manifest: {error!r}") from error
+            raise RefusedError(f"has a broken manifest: {error!r}") from error
         return cls(name, files, archives)
 
 
@@ -162,10 +162,10 @@ def unbundle(archive: Path, root: Path, *, warn: Callable[[str], None], progress
         raise NotFoundError(f"{archive} does not exist or is no file")
     size = archive.stat().st_size
     try:
-        with archive.open("rb") as raw, closing(_members(raw, _Meter(GIB + size, 1_000_000))) as members:
+        with archive.open("rb") as raw, closing(_members(raw, Meter(GIB + size, 1_000_000))) as members:
             manifest = _manifest(next(members, None))
             paths = _unpack(manifest, members, root / manifest.dataset, progress)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         hint = "nothing was unpacked; copy the bundle again, or make it again with `dvsprep bundle`"
         raise ArchiveError(f"{archive} ({size:,} bytes): {refused}", hint=hint) from refused
     _remember(manifest, root / manifest.dataset, warn)
@@ -174,7 +174,7 @@ def unbundle(archive: Path, root: Path, *, warn: Callable[[str], None], progress
 
 def _manifest(first: _Member | None) -> _Manifest:
     if first is None or first.name != MANIFEST or first.size > MAX_MANIFEST:
-        raise _RefusedError(f"is no bundle: it does not begin with {MANIFEST}")
+        raise RefusedError(f"is no bundle: it does not begin with {MANIFEST}")
     return _Manifest.load(b"".join(first.blocks))
 
 
@@ -191,10 +191,10 @@ def _unpack(manifest: _Manifest, members: _Members, folder: Path, progress: Prog
         for member in members:
             file = lacking.pop(member.name, None)
             if file is None:
-                raise _RefusedError(f"holds {member.name!r}, which its manifest does not, or holds it twice")
+                raise RefusedError(f"holds {member.name!r}, which its manifest does not, or holds it twice")
             _write(member.blocks, None if file.path in there else temp / file.path, file, progress)
         if lacking:
-            raise _RefusedError(f"lacks {', '.join(lacking)}")
+            raise RefusedError(f"lacks {', '.join(lacking)}")
         # What makes an imported dataset known comes last, when its caches are there.
         for path in sorted(expected.keys() - there, key=lambda path: path == _IMPORTED):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -225,7 +225,7 @@ def _write(blocks: Iterator[bytes], path: Path | None, file: _File, progress: Pr
                 progress(len(block))
     digest = hasher.digest()
     if (digest.size, digest.md5, digest.sha256) != (file.size, file.md5, file.sha256):
-        raise _RefusedError(f"{file.path!r} is not what its manifest says: SHA-256 {digest.sha256}, not {file.sha256}")
+        raise RefusedError(f"{file.path!r} is not what its manifest says: SHA-256 {digest.sha256}, not {file.sha256}")
 
 
 def _remember(manifest: _Manifest, folder: Path, warn: Callable[[str], None]) -> None:

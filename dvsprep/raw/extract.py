@@ -22,13 +22,34 @@ from dvsprep.raw.verify import Progress
 
 GIB = 1 << 30
 MAX_HEADER = 1 << 20  # bytes of one extended tar header (a long name); tarfile holds it in memory
+MAX_MEMBERS = 2_000_000
 MAX_DEPTH = 3  # of archives inside archives
 MANY_FILES = 1000  # from here on one sync of everything is cheaper than one fsync a file
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
 
 
-class _RefusedError(Exception):
-    """What is wrong with an archive, in words; `extract` adds which archive and what to do."""
+class RefusedError(Exception):
+    """What is wrong with an archive, in words; :class:`Telling` adds which archive and what to do."""
+
+
+class Telling:
+    """Turns what is refused into the error that names the archive."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, refused: BaseException | None, trace: object) -> None:
+        if isinstance(refused, RefusedError):
+            size = self.archive.stat().st_size
+            hint = "nothing was unpacked; download the archive again and verify its MD5"
+            raise ArchiveError(f"{self.archive} ({size:,} bytes): {refused}", hint=hint) from refused.__cause__
+
+
+def twice(name: str) -> RefusedError:
+    """Return the refusal of a name that two members have, or a file and a folder."""
+    return RefusedError(f"holds {name!r} twice, or as file and folder")
 
 
 class _Member(NamedTuple):
@@ -40,7 +61,7 @@ class _Member(NamedTuple):
 _Members = Generator[_Member, None, None]
 
 
-class _Meter:
+class Meter:
     """The caps on what may come out of an archive: real bytes and members, whatever its headers declare."""
 
     def __init__(self, max_bytes: int, max_members: int) -> None:
@@ -48,14 +69,16 @@ class _Meter:
         self.bytes = self.members = 0
 
     def add(self, size: int) -> None:
+        """Count bytes that came out."""
         self.bytes += size
         if self.bytes > self.max_bytes:
-            raise _RefusedError(f"unpacks to more than {self.max_bytes:,} bytes, the most that was allowed")
+            raise RefusedError(f"unpacks to more than {self.max_bytes:,} bytes, the most that was allowed")
 
     def member(self) -> None:
+        """Count a member."""
         self.members += 1
         if self.members > self.max_members:
-            raise _RefusedError(f"has more than {self.max_members:,} members, the most that was allowed")
+            raise RefusedError(f"has more than {self.max_members:,} members, the most that was allowed")
 
 
 def extract(
@@ -63,7 +86,7 @@ def extract(
     dest: Path,
     *,
     max_bytes: int | None = None,
-    max_members: int = 2_000_000,
+    max_members: int = MAX_MEMBERS,
     nested: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -97,19 +120,16 @@ def extract(
     dest.parent.mkdir(parents=True, exist_ok=True)
 
     size = archive.stat().st_size
-    meter = _Meter(GIB + 100 * size if max_bytes is None else max_bytes, max_members)
+    meter = Meter(GIB + 100 * size if max_bytes is None else max_bytes, max_members)
     temp = dest.parent / f"{prefix}{tag()}"
     try:
         temp.mkdir()
-        _unpack(archive, temp, meter, progress)
-        if nested:
-            _unpack_inner(temp, meter)
+        with Telling(archive):
+            _unpack(archive, temp, meter, progress)
+            if nested:
+                _unpack_inner(temp, meter)
         _settle(temp)
         _publish(temp, dest)
-    except _RefusedError as refused:
-        shutil.rmtree(temp, ignore_errors=True)
-        hint = "nothing was unpacked; download the archive again and verify its MD5"
-        raise ArchiveError(f"{archive} ({size:,} bytes): {refused}", hint=hint) from refused.__cause__
     except BaseException:
         shutil.rmtree(temp, ignore_errors=True)
         raise
@@ -142,24 +162,24 @@ def _settle(temp: Path) -> None:
         sync(path)
 
 
-def _unpack_inner(folder: Path, meter: _Meter, depth: int = 1) -> None:
+def _unpack_inner(folder: Path, meter: Meter, depth: int = 1) -> None:
     """Unpack the zip files below a folder, and those inside them; the caps count all of it."""
     if depth > MAX_DEPTH:
-        raise _RefusedError(f"holds archives inside archives more than {MAX_DEPTH} deep")
+        raise RefusedError(f"holds archives inside archives more than {MAX_DEPTH} deep")
     for inner in sorted(folder.rglob("*.zip")):
         target = inner.with_suffix("")
         if target.exists():
-            raise _RefusedError(f"holds both {inner.name} and {target.name}")
+            raise RefusedError(f"holds both {inner.name} and {target.name}")
         target.mkdir()
         try:
             _unpack(inner, target, meter, None)
-        except _RefusedError as refused:
-            raise _RefusedError(f"{inner.relative_to(folder)} inside: {refused}") from refused.__cause__
+        except RefusedError as refused:
+            raise RefusedError(f"{inner.relative_to(folder)} inside: {refused}") from refused.__cause__
         inner.unlink()
         _unpack_inner(target, meter, depth + 1)
 
 
-def _unpack(archive: Path, temp: Path, meter: _Meter, progress: Progress | None) -> None:
+def _unpack(archive: Path, temp: Path, meter: Meter, progress: Progress | None) -> None:
     written = last = 0
     with archive.open("rb") as raw, closing(_members(raw, meter)) as members:
         for member in members:
@@ -168,7 +188,7 @@ def _unpack(archive: Path, temp: Path, meter: _Meter, progress: Progress | None)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = open(path, "xb", opener=_private_to_nobody)  # noqa: SIM115
             except (FileExistsError, NotADirectoryError) as error:
-                raise _RefusedError(f"holds {member.name!r} twice, or as file and folder") from error
+                raise twice(member.name) from error
             size = 0
             with file:
                 for block in member.blocks:
@@ -177,31 +197,31 @@ def _unpack(archive: Path, temp: Path, meter: _Meter, progress: Progress | None)
                         progress(raw.tell() - last)
                         last = raw.tell()
             if size != member.size:
-                raise _RefusedError(f"{member.name!r} has {size:,} bytes, {member.size:,} were declared")
+                raise RefusedError(f"{member.name!r} has {size:,} bytes, {member.size:,} were declared")
             written += 1
         if progress:
             progress(archive.stat().st_size - last)
     if not written:
-        raise _RefusedError("holds no files")
+        raise RefusedError("holds no files")
 
 
 def _private_to_nobody(path: str, flags: int) -> int:
     return os.open(path, flags, 0o644)  # and the umask; modes and owners in the archive are of another machine
 
 
-def _members(raw: IO[bytes], meter: _Meter) -> _Members:
+def _members(raw: IO[bytes], meter: Meter) -> _Members:
     """Yield the files of an archive, each vetted; refuse the archive at the first that is not plain."""
     head = raw.read(tarfile.BLOCKSIZE)
     raw.seek(0)
     if not head:
-        raise _RefusedError("is an empty file")
+        raise RefusedError("is an empty file")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_members(raw, meter)
     if head.startswith(b"\x1f\x8b"):
         return _tar_members(_gunzip(raw), meter)
     if _is_tar(head):
         return _tar_members(raw, meter)
-    raise _RefusedError(f"is no tar, tar.gz or zip; it begins with {head[:16]!r}")
+    raise RefusedError(f"is no tar, tar.gz or zip; it begins with {head[:16]!r}")
 
 
 def _is_tar(head: bytes) -> bool:
@@ -218,7 +238,7 @@ def _wanted(name: str, *, folder: bool) -> bool:
     if folder and not parts:
         return False  # "./", as `tar -c .` has it
     if not parts or name.startswith("/") or ".." in parts or {"\\", "\0"} & set(name) or _drive(name):
-        raise _RefusedError(f"holds the unsafe name {name!r}")
+        raise RefusedError(f"holds the unsafe name {name!r}")
     return not folder and parts[0] != "__MACOSX" and parts[-1] != ".DS_Store"
 
 
@@ -227,18 +247,18 @@ def _drive(name: str) -> bool:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
     """Turn what readers raise of broken archives into one refusal; a full disk is not the archive's fault."""
     try:
         yield
-    except (_RefusedError, DvsprepError):
+    except (RefusedError, DvsprepError):
         raise
     except OSError as error:
         if error.errno is not None:
             raise
-        raise _RefusedError(f"is broken: {error}") from error
+        raise RefusedError(f"is broken: {error}") from error
     except (*_BROKEN, *_isal_errors()) as error:
-        raise _RefusedError(f"is broken or truncated: {error or type(error).__name__}") from error
+        raise RefusedError(f"is broken or truncated: {error or type(error).__name__}") from error
 
 
 _BROKEN: tuple[type[Exception], ...] = (
@@ -296,8 +316,8 @@ class _Metered:
         return block
 
 
-def _tar_members(stream: IO[bytes], meter: _Meter) -> _Members:
-    with _reading(), stream:
+def _tar_members(stream: IO[bytes], meter: Meter) -> _Members:
+    with reading(), stream:
         metered = cast(Any, _Metered(stream, meter.add))
         with tarfile.open(fileobj=metered, mode="r|", bufsize=BLOCK // 8, tarinfo=_StrictInfo) as tar:
             while (info := tar.next()) is not None:
@@ -306,7 +326,7 @@ def _tar_members(stream: IO[bytes], meter: _Meter) -> _Members:
                 wanted = _wanted(info.name, folder=info.isdir())
                 if not (info.isreg() or info.isdir()):
                     kind = "link" if info.issym() or info.islnk() else "device or pipe"
-                    raise _RefusedError(f"holds the {kind} {info.name!r}")
+                    raise RefusedError(f"holds the {kind} {info.name!r}")
                 if wanted:
                     handle = cast(IO[bytes], tar.extractfile(info))
                     yield _Member(info.name, info.size, _blocks(handle))
@@ -317,30 +337,31 @@ def _drain(rest: IO[bytes]) -> None:
     """Read to the end, so that the checksum of the gzip stream is checked; only padding may be there."""
     while block := rest.read(BLOCK):
         if block.strip(b"\0"):
-            raise _RefusedError("has data after its end mark, so a part of it may have been lost")
+            raise RefusedError("has data after its end mark, so a part of it may have been lost")
 
 
-def _zip_members(raw: IO[bytes], meter: _Meter) -> _Members:
-    with _reading(), zipfile.ZipFile(raw) as pack:
-        plain = [info for info in pack.infolist() if _plain(info, meter)]
-        for info in plain:
+def _zip_members(raw: IO[bytes], meter: Meter) -> _Members:
+    with reading(), zipfile.ZipFile(raw) as pack:
+        wanted = [info for info in pack.infolist() if plain(info, meter)]
+        for info in wanted:
             yield _Member(info.filename, info.file_size, _blocks(pack.open(info), meter.add))
 
 
-def _plain(info: zipfile.ZipInfo, meter: _Meter) -> bool:
+def plain(info: zipfile.ZipInfo, meter: Meter) -> bool:
+    """Refuse a member that is neither file nor folder; tell whether it is a file that is wanted."""
     meter.member()
     # zipfile cuts or mends the name it uses: what the archive really says has to be plain too.
-    wanted = [_wanted(name, folder=info.is_dir()) for name in (info.filename, info.orig_filename)]
+    wanted = [_wanted(name, folder=info.is_dir()) for name in {info.filename, info.orig_filename}]
     mode = stat.S_IFMT(info.external_attr >> 16)
     if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _RefusedError(f"holds the link or device {info.filename!r}")
+        raise RefusedError(f"holds the link or device {info.filename!r}")
     if info.flag_bits & 0x1:
-        raise _RefusedError(f"holds the encrypted file {info.filename!r}")
+        raise RefusedError(f"holds the encrypted file {info.filename!r}")
     return all(wanted)
 
 
 def _blocks(handle: IO[bytes], add: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    with _reading(), handle:
+    with reading(), handle:
         while block := handle.read(BLOCK):
             if add:
                 add(len(block))
