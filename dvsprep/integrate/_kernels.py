@@ -9,19 +9,31 @@ from dvsprep.jit import kernel
 
 @kernel
 def count(x, y, p, edges, limit, out):
-    """Add events ``[edges[k], edges[k + 1])`` to ``out : uint[T, C, H, W]``, zeroed by the caller, C = 1 or 2.
+    """Add events ``[edges[k], edges[k + 1])`` to ``out : uint[T, C, H, W]``, contiguous and zeroed, C = 1 or 2.
 
-    With one channel polarity does not count. Returns False when a count would pass ``limit``, the largest value of
-    ``out``'s type.
+    With one channel polarity does not count. Returns False when a count has passed ``limit``, the largest value of ``out``'s type.
+
+    Places are found first, for some events at once, and then counted: while counts are written, which might be the
+    events themselves for all that the compiler knows, nothing else can be done ahead.
     """
-    mask = out.shape[1] - 1
-    for k in range(out.shape[0]):
-        for i in range(edges[k], edges[k + 1]):
-            before = out[k, p[i] & mask, y[i], x[i]]
-            if before == limit:
-                return False
-            out[k, p[i] & mask, y[i], x[i]] = before + 1
-    return True
+    plane, width = np.uint32(out.shape[2] * out.shape[3]), np.uint32(out.shape[3])
+    mask = np.uint8(out.shape[1] - 1)
+    frames = out.reshape(out.shape[0], out.shape[1] * out.shape[2] * out.shape[3])
+    places = np.empty(2048, np.uint32)
+    seen = 0
+    for k in range(frames.shape[0]):
+        frame, end = frames[k], edges[k + 1]
+        for start in range(edges[k], end, places.size):
+            n = min(places.size, end - start)
+            columns, rows, signs = x[start : start + n], y[start : start + n], p[start : start + n]
+            for i in range(n):
+                places[i] = np.uint32(signs[i] & mask) * plane + np.uint32(rows[i]) * width + np.uint32(columns[i])
+            for i in range(n):
+                place = np.uint64(places[i])
+                now = np.int64(frame[place]) + 1
+                frame[place] = now
+                seen |= now  # has a bit above those of the type as soon as one count has
+    return seen <= limit
 
 
 @kernel
