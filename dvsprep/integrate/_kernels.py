@@ -11,7 +11,8 @@ from dvsprep.jit import kernel
 def count(x, y, p, edges, limit, out):
     """Add events ``[edges[k], edges[k + 1])`` to ``out : uint[T, C, H, W]``, contiguous and zeroed, C = 1 or 2.
 
-    With one channel polarity does not count. Returns False when a count has passed ``limit``, the largest value of ``out``'s type.
+    With one channel polarity does not count. Returns False when a count has passed ``limit``, the largest value of
+    ``out``'s type.
 
     Places are found first, for some events at once, and then counted: while counts are written, which might be the
     events themselves for all that the compiler knows, nothing else can be done ahead.
@@ -20,7 +21,7 @@ def count(x, y, p, edges, limit, out):
     mask = np.uint8(out.shape[1] - 1)
     frames = out.reshape(out.shape[0], out.shape[1] * out.shape[2] * out.shape[3])
     places = np.empty(2048, np.uint32)
-    seen = 0
+    seen = np.int64(0)
     for k in range(frames.shape[0]):
         frame, end = frames[k], edges[k + 1]
         for start in range(edges[k], end, places.size):
