@@ -108,6 +108,25 @@ def unpack_bits(packed, bits, out):
 
 
 @kernel
+def unpack_columns(pages, places, bits, rows, x, y, p):
+    """Unpack x, y and p : uint8[n] of a sample at once: handing the GIL over for each chunk costs more than the chunk.
+
+    Parameters
+    ----------
+    pages : uint8[bytes of the file]
+    places : int64[3, K, 2]
+        Where the bits of each column's chunks begin and end.
+    bits : int64[3]
+    rows : int
+        Values a chunk.
+    """
+    for c, column in enumerate((x, y, p)):
+        for k in range(places.shape[1]):
+            packed = pages[places[c, k, 0] : places[c, k, 1]]
+            unpack_bits(packed, bits[c], column[k * rows : (k + 1) * rows])
+
+
+@kernel
 def pack_wide(values, bits, out):
     """Pack ``values : uint16[n]`` like :func:`pack_bits`, ``bits`` from 9 to 16."""
     word, held, at = np.int64(0), 0, 0

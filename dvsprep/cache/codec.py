@@ -38,12 +38,13 @@ try:
         return deflate.zlib_decompress(packed, size)
 
     _UNPACK_ERRORS: tuple[type[Exception], ...] = (deflate.DeflateError, zlib.error)
+    adler32: Callable[..., int] = deflate.adler32
 except ImportError:
 
     def _unpack(packed: bytes, size: int) -> bytes | bytearray:
         return zlib.decompress(packed, bufsize=size)
 
-    _UNPACK_ERRORS = (zlib.error,)
+    _UNPACK_ERRORS, adler32 = (zlib.error,), zlib.adler32
 
 Bytes = bytes | bytearray | memoryview
 SPARE = 8  # bytes behind a packed chunk that the kernels may write
@@ -153,7 +154,7 @@ class Packing:
     def inflate(self, chunk: Chunk, size: int) -> Bytes:
         """Undo deflate alone; ``size`` bytes come out, still shuffled or in bits."""
         data = chunk.data
-        if chunk.mask == 0 and self.deflates != "no":
+        if self.is_deflated(chunk):
             try:
                 data = _unpack(data, size)  # type: ignore[arg-type]
             except _UNPACK_ERRORS as error:
@@ -164,13 +165,17 @@ class Packing:
 
     def _inflate_into(self, chunk: Chunk, out: Array) -> None:
         """Undo deflate alone, into all of ``out : uint8[n]``."""
-        if self.deflates == "no" or chunk.mask != 0 or not sparse.decompress(chunk.data, out):
+        if not self.is_deflated(chunk) or not sparse.decompress(chunk.data, out):
             out[:] = np.frombuffer(self.inflate(chunk, out.size), np.uint8)
 
     @functools.cached_property
     def _skip(self) -> int:
         """The mask of a chunk for which deflate, the last filter, was left out."""
         return 0 if self.deflates == "no" else 1 << (len(self._filters) - 1)
+
+    def is_deflated(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk that :meth:`undoes` knows went through deflate."""
+        return chunk.mask == 0 and self.deflates != "no"
 
     def undoes(self, chunk: Chunk) -> bool:
         """Tell whether a chunk is one that :meth:`pack` makes, or HDF5 with all its filters."""
@@ -207,9 +212,28 @@ def _stored(used: Array, zeros: int) -> bytes:
     for at in range(0, used.size, 65_535):
         block = used[at : at + 65_535]
         parts += [struct.pack("<BHH", 0, block.size, block.size ^ 0xFFFF), block.tobytes()]
-    low = zlib.adler32(used)  # type: ignore[arg-type]
+    return b"".join([*parts, _stored_end(used, zeros)])
+
+
+STORED = 7  # bytes before those of a stream's first block: two of zlib, five of the block
+
+
+def stored_bytes(stream: Any, size: int) -> int:
+    """Return how many bytes lie as they are, from byte STORED on, in what :func:`_stored` made of ``size`` bytes.
+
+    0 where the stream is another one, or damaged: all of it is compared.
+    """
+    zlib_head, kind, used, inverse = struct.unpack_from("<2sBHH", stream) if len(stream) >= STORED else (b"", 0, 0, 0)
+    if zlib_head != b"\x78\x01" or kind != 0 or used ^ inverse != 0xFFFF or not used < size:
+        return 0
+    same = stream[STORED + used :] == _stored_end(stream[STORED : STORED + used], size - used)
+    return int(used) if same else 0
+
+
+def _stored_end(used: Any, zeros: int) -> bytes:
+    low = adler32(used)
     high = (low >> 16) + zeros * (low & 0xFFFF)
-    return b"".join([*parts, _zeros(zeros), struct.pack(">HH", high % 65_521, low & 0xFFFF)])
+    return _zeros(zeros) + struct.pack(">HH", high % 65_521, low & 0xFFFF)
 
 
 @functools.lru_cache(256)

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep.cache.codec import Chunk
+from dvsprep.cache.codec import STORED, Chunk, Packing, kernels, stored_bytes
+from dvsprep.types import Array
+
+if TYPE_CHECKING:
+    from dvsprep.cache.read import Stored
 
 MOST = 1 << 17  # chunks; to find those of the largest data sets takes longer than the first samples may
 
@@ -49,6 +54,7 @@ class Mapped:
 
     def __init__(self, pages: memoryview, places: Places) -> None:
         self._pages = pages
+        self.pages = np.frombuffer(pages, np.uint8)
         self._places = [column.tolist() for column in places]
 
     def chunk(self, k: int) -> Chunk | None:
@@ -57,6 +63,64 @@ class Mapped:
         if size == 0 or offset + size > len(self._pages):
             return None
         return Chunk(mask, self._pages[offset : offset + size])
+
+    def bits(self, first: int, count: int, packing: Packing, rows: int) -> list[tuple[int, int]] | None:
+        """Return where the bits of chunks that have ``rows`` values each lie in the file, as they are.
+
+        None where a chunk has to be inflated, or is no chunk of this packing: then each is to be unpacked by itself.
+        """
+        size, found = rows * packing.bits // 8 + 1, []
+        for k in range(first, first + count):
+            chunk, offset = self.chunk(k), self._places[0][k]
+            if chunk is None or not packing.undoes(chunk):
+                return None
+            if packing.is_deflated(chunk):
+                used = stored_bytes(chunk.data, size)
+                if used == 0:
+                    return None
+                found.append((offset + STORED, offset + STORED + used))
+            elif len(chunk.data) == size:
+                found.append((offset, offset + size))
+            else:
+                return None
+        return found
+
+
+def unpack_columns(columns: Sequence[Stored], start: int, n: int) -> list[Array] | None:
+    """Unpack n rows of three columns from row ``start`` on at once, or return None where chunks have to be one by one.
+
+    Parameters
+    ----------
+    columns
+        x, y and p of an event cache.
+    """
+    rows = columns[0].chunks[0] if columns[0].chunks else 0
+    if rows == 0 or n == 0:
+        return None
+    last = n - (n - 1) // rows * rows  # values of the last chunk; a padded one may hold no more
+    places, bits = [], []
+    for column in columns:
+        packing, mapped = column.packing, column.mapped
+        if mapped is None or packing is None or column.chunks != (rows,) or column.dtype.itemsize != 1:
+            return None
+        if not 0 < packing.bits <= 8 or packing.shuffles:
+            return None
+        found = mapped.bits(start // rows, -(-n // rows), packing, rows)
+        if not found or 8 * (found[-1][1] - found[-1][0]) < last * packing.bits:
+            return None
+        pages = mapped.pages
+        places.append(found)
+        bits.append(packing.bits)
+    out = [np.empty(n, column.dtype) for column in columns]
+    kernels().unpack_columns(pages, np.array(places, np.int64), np.array(bits, np.int64), rows, *out)
+    return out
+
+
+def warm_up() -> None:
+    """Compile what unpack_columns calls, before threads begin: concurrent first compiles can crash Numba."""
+    nothing, pages = np.zeros(0, np.uint8), np.zeros(0, np.uint8)
+    pages.flags.writeable = False
+    kernels().unpack_columns(pages, np.zeros((3, 0, 2), np.int64), np.zeros(3, np.int64), 1, nothing, nothing, nothing)
 
 
 def map_file(file: h5py.File) -> memoryview | None:

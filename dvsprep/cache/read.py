@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dvsprep.cache import loading, sparse
 from dvsprep.cache.codec import Chunk, Packing, kernels
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
-from dvsprep.cache.mapped import Mapped, locate, map_file, worth_mapping
+from dvsprep.cache.mapped import Mapped, locate, map_file, unpack_columns, warm_up, worth_mapping
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import widen
 from dvsprep.types import Array, Events, FrameSpec
@@ -76,8 +76,7 @@ class Column(NamedTuple):
 class Stored(NamedTuple):
     """A chunked dataset, open, with what is asked of it for every chunk: h5py makes all of it anew each time.
 
-    ``packing`` is None where the filters are not ours; then HDF5's own road is the one. ``mapped`` is None unless
-    :meth:`Cache.map` was called.
+    ``packing`` is None where the filters are not ours; then HDF5's own road is the one. ``mapped``: see Cache.map.
     """
 
     dataset: h5py.Dataset
@@ -326,6 +325,11 @@ class EventCache(Cache):
         i = self.index(index)
         return widen(self.compact(i)), int(self.labels[i])
 
+    def map(self) -> None:
+        """Map the file, as of all caches; the columns of a sample are then unpacked by one call."""
+        super().map()
+        warm_up()
+
     def compact(self, i: int, *, times: bool = True) -> Events:
         """Return one sample's events as they are kept: x and y in uint8 where the sensor allows, p in uint8.
 
@@ -334,7 +338,8 @@ class EventCache(Cache):
         start, n = self.run(i)
         t = self._times(i, start, n) if times else np.empty(0, np.int64)
         with sound(self.path, f"the events of sample {i}"):
-            x, y, p = (self._rows(self._stored_column(name), start, n) for name in "xyp")
+            columns = [self._stored_column(name) for name in "xyp"]
+            x, y, p = unpack_columns(columns, start, n) or (self._rows(column, start, n) for column in columns)
         return Events(t=t, x=x, y=y, p=p)
 
     def _times(self, i: int, start: int, n: int) -> NDArray[np.int64]:
