@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from dvsprep import events as ev
 from dvsprep import integrate, parallel
 from dvsprep.cache import cutting, sparse
-from dvsprep.cache.codec import Packing, kernels
-from dvsprep.cache.cutting import Piece
+from dvsprep.cache.codec import kernels
 from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, repack
+from dvsprep.cache.packing import PackHow, Piece, pack_events
 from dvsprep.cache.read import EventCache
 from dvsprep.cache.write import build, write_cache
 from dvsprep.errors import IntegrityError, PluginError
@@ -25,6 +25,7 @@ from dvsprep.types import Array, FrameSpec
 
 BATCH_EVENTS = 1 << 18  # about what one task packs or integrates
 BATCH_SAMPLES = 256  # small ones
+SMALL = 1 << 14  # events of a sample for which threads do not pay
 MIN_CHUNK, MAX_CHUNK = 1 << 10, 1 << 16  # events
 
 Progress = Callable[[int], None]
@@ -91,13 +92,23 @@ def _packed_events(
     ev.warm_up((recording.format for recording in recordings), header.sensor)
     warm_up(header.sensor)
     how = PackHow(header.sensor, chunk, header.codec)
-    pieces = cutting.pieces(recordings, header, policy, done, chunk, executor=executor, jobs=jobs, say=say)
+    executor = _suited(executor, chunk)
+    pieces = cutting.pieces(recordings, header, policy, done, how, executor=executor, jobs=jobs, say=say)
     tasks = ((batch, how) for batch in cutting.batches(pieces, BATCH_EVENTS, BATCH_SAMPLES))
     whole = Whole(how)
     for parts in parallel.run(pack_pieces, tasks, executor, jobs=jobs):
         samples = [sample for piece, part in parts if (sample := whole.add(piece, part)) is not None]
         yield samples
         progress(len(samples))
+
+
+def _suited(executor: parallel.Kind, events: int) -> parallel.Kind:
+    """Return who does the work on samples of so many events.
+
+    Of small ones threads do less than one alone: each kernel is done in some microseconds, and handing Python's lock
+    over takes as long.
+    """
+    return "serial" if executor == "threads" and events < SMALL else executor
 
 
 def chunk_size(recordings: Sequence[ev.Recording], samples: int) -> int:
@@ -107,59 +118,10 @@ def chunk_size(recordings: Sequence[ev.Recording], samples: int) -> int:
     return min(MAX_CHUNK, max(1, -(-3 * typical // (2 * MIN_CHUNK))) * MIN_CHUNK)
 
 
-class PackHow(NamedTuple):
-    """How the samples of an event cache are packed."""
-
-    sensor: tuple[int, int]
-    chunk: int
-    codec: str
-
-    def packing(self, column: str, dtype: np.dtype[Any]) -> Packing:
-        """Return the packing of a column."""
-        return packing_of(self.codec, column, dtype, self.sensor)
-
-
 def pack_pieces(task: tuple[list[Piece], PackHow]) -> list[tuple[Piece, Packed]]:
-    """Pack some pieces of samples; the pieces come back without their events."""
+    """Pack those pieces that are not; they come back without their events."""
     pieces, how = task
-    return [(piece._replace(events=None), pack_events(piece, how)) for piece in pieces]
-
-
-def pack_events(piece: Piece, how: PackHow) -> Packed:
-    """Pack a piece of a sample's events: x, y, p as they are, and the differences of t."""
-    assert piece.events is not None
-    events = piece.events
-    n = len(events["t"])
-    blocks = {"dt": _pack_times(events["t"], piece.before, how)}
-    for name in ("x", "y", "p"):
-        column: Array = events[name]
-        blocks[name] = pack_rows(column, how.chunk, how.packing(name, column.dtype))
-    t_start, t_end = (int(events["t"][0]), int(events["t"][-1])) if n else (0, 0)
-    return Packed(piece.sample, {"n_events": n, "t_start": t_start, "t_end": t_end}, blocks, dict(piece.mended))
-
-
-def _pack_times(t: Array, before: int | None, how: PackHow) -> Block:
-    """Pack the differences of times, in 16 bits where none is longer."""
-    n = len(t)
-    if n == 0:
-        return Block(np.dtype(np.uint16).str, (), 0, how.chunk, [])
-    t = np.ascontiguousarray(t, np.int64)
-    if not t.flags.writeable:
-        t = t.copy()  # one type for the kernels
-    now = np.int64(t[0] if before is None else before)
-    largest = kernels().largest_step(t, now)
-    dtype = np.dtype(np.uint16 if largest < 1 << 16 else np.uint32 if largest < 1 << 32 else np.uint64)
-    packing = how.packing("dt", dtype)
-    if not packing.shuffles:
-        return pack_rows(np.diff(t, prepend=now).astype(dtype), how.chunk, packing)
-    packed, planes = [], np.empty((dtype.itemsize, how.chunk), np.uint8)
-    for start in range(0, n, how.chunk):
-        part = t[start : start + how.chunk]
-        kernels().subtract_times(part, now, planes)
-        planes[:, len(part) :] = 0
-        packed.append(packing.deflate(planes.reshape(-1), planes.size))
-        now = part[-1]
-    return Block(dtype.str, (), n, how.chunk, packed)
+    return [(piece._replace(events=None, packed=None), piece.packed or pack_events(piece, how)) for piece in pieces]
 
 
 class Whole:
@@ -252,7 +214,8 @@ def frames_cache(
             return
         warm_up(source.sensor)
         source.map()
-        chosen = executor or ("threads" if spec.plugin is None else "processes")
+        typical = int(source.small("n_events").mean())
+        chosen = executor or (_suited("threads", typical) if spec.plugin is None else "processes")
         for samples in parallel.run(pack_frames, tasks, chosen, jobs=jobs):
             yield samples
             progress(len(samples))

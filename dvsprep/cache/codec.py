@@ -151,6 +151,10 @@ class Packing:
             return Chunk(0, _stored(raw[:used], raw.size - used))
         return Chunk(self._skip, raw.tobytes())
 
+    def deflate_times(self, planes: Array) -> Chunk:
+        """Do :meth:`deflate` for differences of times, of which too few are zero for anything but ISA-L."""
+        return Chunk(0, _pack(planes, 1))
+
     def inflate(self, chunk: Chunk, size: int) -> Bytes:
         """Undo deflate alone; ``size`` bytes come out, still shuffled or in bits."""
         data = chunk.data

@@ -9,24 +9,11 @@ from typing import NamedTuple
 from dvsprep import events as ev
 from dvsprep import parallel
 from dvsprep.cache.layout import Header
+from dvsprep.cache.packing import PackHow, Piece, pack_events
 from dvsprep.types import Array, Events
 
 SPAN_BYTES = 1 << 24  # about what one worker decodes at once
 MANY = 256  # small recordings that one worker takes at once
-
-
-class Piece(NamedTuple):
-    """Events of a sample: all of them, or, of a sample in a long recording, the next ones.
-
-    ``before`` is the time of the event before the first one, None where there is none; ``last`` tells that no more
-    will come. A piece that is not the last one fills whole chunks.
-    """
-
-    sample: int
-    events: Events | None
-    before: int | None = None
-    last: bool = True
-    mended: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +22,7 @@ class DecodeTask:
 
     recordings: tuple[tuple[ev.Recording, tuple[int, ...]], ...]
     span: ev.Span | None
-    sensor: tuple[int, int]
+    how: PackHow
     policy: ev.Policy
     notes: tuple[tuple[str, int], ...] = ()  # what the walk to the spans mended
     final: bool = True
@@ -56,22 +43,20 @@ def pieces(
     header: Header,
     policy: ev.Policy,
     done: Array,
-    chunk: int,
+    how: PackHow,
     *,
     executor: parallel.Kind,
     jobs: int | None,
     say: Callable[[str], None],
 ) -> Iterator[Piece]:
-    """Decode recordings in workers and yield the pieces of their samples.
+    """Decode recordings in workers and yield the pieces of their samples, those of whole recordings packed.
 
     Parameters
     ----------
     done : bool[N]
         Samples that are not wanted.
-    chunk : int
-        Events of a chunk.
     """
-    tasks = _tasks(recordings, header, policy, done)
+    tasks = _tasks(recordings, header, policy, done, how)
     splicer: Splicer | None = None
     for decoded in parallel.run(decode, tasks, executor, jobs=jobs, ahead=1):
         for recording, counts in decoded.notes.items():
@@ -79,12 +64,14 @@ def pieces(
                 say(f"{recording}: {what.replace('_', ' ')}: {count}")
         yield from (piece for piece in decoded.pieces if not done[piece.sample])
         if decoded.events is not None:
-            splicer = splicer or Splicer(*decoded.task.recordings[0], chunk)
+            splicer = splicer or Splicer(*decoded.task.recordings[0], how.chunk)
             yield from (piece for piece in splicer.feed(decoded) if not done[piece.sample])
             splicer = None if decoded.task.final else splicer
 
 
-def _tasks(recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy, done: Array) -> Iterator[DecodeTask]:
+def _tasks(
+    recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy, done: Array, how: PackHow
+) -> Iterator[DecodeTask]:
     """Group recordings so that a task is neither one tiny file nor more than a span of a large one."""
     position = {id: i for i, id in enumerate(header.ids)}
     group: list[tuple[ev.Recording, tuple[int, ...]]] = []
@@ -97,23 +84,23 @@ def _tasks(recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy
         for k, span in enumerate(spans):
             mended = tuple(notes.items()) if k == 0 else ()
             final = k == len(spans) - 1
-            yield DecodeTask(((recording, indices),), span, header.sensor, policy, mended, final, raw)
+            yield DecodeTask(((recording, indices),), span, how, policy, mended, final, raw)
         if spans:
             continue
         group.append((recording, indices))
         size += ev.size_of(recording.path)
         if size >= SPAN_BYTES or len(group) >= MANY:
-            yield DecodeTask(tuple(group), None, header.sensor, policy)
+            yield DecodeTask(tuple(group), None, how, policy)
             group, size = [], 0
     if group:
-        yield DecodeTask(tuple(group), None, header.sensor, policy)
+        yield DecodeTask(tuple(group), None, how, policy)
 
 
 def decode(task: DecodeTask) -> Decoded:
-    """Decode a task's recordings and cut their samples; of a span, only decode it."""
+    """Decode a task's recordings, cut and pack their samples; of a span, only decode it."""
     if task.span is not None:
         ((recording, _),) = task.recordings
-        span = ev.read_span(recording, task.span, task.sensor, task.policy, task.raw)
+        span = ev.read_span(recording, task.span, task.how.sensor, task.policy, task.raw)
         found = {k: v for k, v in (*task.notes, *span.notes.items()) if v}
         return Decoded(task, [], span.events, {str(recording.path): found} if found else {})
     cut: list[Piece] = []
@@ -121,11 +108,12 @@ def decode(task: DecodeTask) -> Decoded:
     for recording, indices in task.recordings:
         mended: dict[str, int] = {}
         first = len(cut)
-        samples = ev.samples_of(recording, task.sensor, task.policy, mended)
+        samples = ev.samples_of(recording, task.how.sensor, task.policy, mended)
         cut += [Piece(index, events) for index, (_, events) in zip(indices, samples, strict=True)]
         if mended:
             notes[str(recording.path)] = mended
             cut[first] = cut[first]._replace(mended=tuple(mended.items()))
+        cut[first:] = [piece._replace(events=None, packed=pack_events(piece, task.how)) for piece in cut[first:]]
     return Decoded(task, cut, None, notes)
 
 
@@ -187,9 +175,8 @@ def batches(pieces: Iterator[Piece], events: int, samples: int) -> Iterator[list
     batch: list[Piece] = []
     size = 0
     for piece in pieces:
-        assert piece.events is not None
         batch.append(piece)
-        size += len(piece.events["t"])
+        size += piece.packed.facts["n_events"] if piece.packed else len(piece.events["t"]) if piece.events else 0
         if size >= events or len(batch) >= samples:
             yield batch
             batch, size = [], 0

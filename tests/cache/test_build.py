@@ -113,7 +113,7 @@ def test_a_resumed_build_computes_only_what_is_missing(tmp_path: Path, monkeypat
     n, packed = 600, []
     recordings, head = tiny_recordings(tmp_path / "bins", n), tiny_header(n)
     whole = cache.events_cache(tmp_path / "whole.h5", head, recordings, ev.Policy(), jobs=1).read_bytes()
-    real, target = build.pack_events, tmp_path / "e.h5"
+    real, target = cutting.pack_events, tmp_path / "e.h5"
 
     def pack(piece: cutting.Piece, how: build.PackHow) -> Any:
         packed.append(piece.sample)
@@ -121,7 +121,7 @@ def test_a_resumed_build_computes_only_what_is_missing(tmp_path: Path, monkeypat
             raise RuntimeError("stopped in the second task")
         return real(piece, how)
 
-    monkeypatch.setattr(build, "pack_events", pack)
+    monkeypatch.setattr(cutting, "pack_events", pack)
     with pytest.raises(RuntimeError, match="second task"):
         cache.events_cache(target, head, recordings, ev.Policy(), jobs=1)
     assert not target.exists()

@@ -57,7 +57,7 @@ def test_spans_give_the_bytes_of_the_whole(tmp_path: Path, monkeypatch, rows: st
     whole = built(tmp_path / "whole.h5", one)
     monkeypatch.setattr(cutting, "SPAN_BYTES", 6_000)
     monkeypatch.setattr(cutting.Splicer, "HOLD", 1_500)
-    spans, _ = ev.spans_of(one, ev.Policy(), 6_000)
+    spans, _, _ = ev.spans_of(one, ev.Policy(), 6_000)
     assert len(spans) > 8
     assert sum(span.slots for span in spans) == N
     assert built(tmp_path / "spans.h5", one, jobs=jobs) == whole
