@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +19,23 @@ from dvsprep.events import idx
 from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec
 
+if TYPE_CHECKING:
+    from dvsprep.remote import RemoteEvents, RemoteFrames
+
+    Opened = FrameCache | EventCache | RemoteFrames | RemoteEvents
+
 
 @overload
-def open(path: str | os.PathLike[str], *, events: Literal[True]) -> EventCache: ...
+def open(path: str | os.PathLike[str], *, events: Literal[True]) -> EventCache | RemoteEvents: ...
 @overload
 def open(path: str | os.PathLike[str], *, preload: Literal[True]) -> PreloadedFrames: ...
 @overload
-def open(path: str | os.PathLike[str], *, events: Literal[False] = False) -> FrameCache | EventCache: ...
+def open(path: str | os.PathLike[str], *, events: Literal[False] = False) -> Opened: ...
 @overload
-def open(
-    path: str | os.PathLike[str], *, events: bool = False, preload: bool = False
-) -> FrameCache | EventCache | PreloadedFrames: ...
+def open(path: str | os.PathLike[str], *, events: bool = False, preload: bool = False) -> Opened | PreloadedFrames: ...
 
 
-def open(
-    path: str | os.PathLike[str], *, events: bool = False, preload: bool = False
-) -> FrameCache | EventCache | PreloadedFrames:
+def open(path: str | os.PathLike[str], *, events: bool = False, preload: bool = False) -> Opened | PreloadedFrames:
     """Open a cache.
 
     A frame cache is a FrameSource: ``source[i] -> (frames [T, C, H, W], label)``. An event cache gives
@@ -44,6 +45,7 @@ def open(
     Parameters
     ----------
     path : path-like
+        Or the address of a cache that ``dvsprep serve`` serves: ``http://HOST:8765/v1/caches/ID``.
     events : bool
         Insist on events: of a frame cache, those it was made from are opened; sample i is the same in both.
     preload : bool
@@ -51,8 +53,16 @@ def open(
 
     Raises
     ------
-    NotFoundError, NotACacheError, UsageError
+    NotFoundError, NotACacheError, UsageError; FetchError of an address
     """
+    if isinstance(path, str) and path.lower().startswith(("http://", "https://")):
+        from dvsprep import remote
+
+        if preload:
+            raise UsageError(
+                "only a cache on this machine can be preloaded", hint="`dvsprep pull URL` fetches it whole"
+            )
+        return remote.open_url(path, events=events)
     cache = open_cache(path)
     if not preload:
         return _events_of(cache) if events and isinstance(cache, FrameCache) else cache

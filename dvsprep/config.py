@@ -6,6 +6,7 @@ mirrors = ["https://mirror.example.org/events"]
 offline = false
 jobs = 4
 codec = "packed"
+remote_gb = 16                         # for samples fetched from a service, below the root; 0: keep none
 
 [datasets.cifar10dvs]                  # goes before the mirrors of all
 mirrors = ["/data/archives"]
@@ -25,6 +26,7 @@ from dvsprep.errors import NotFoundError, UsageError
 
 TYPES: dict[str, type] = {
     "root": str, "shared_roots": list, "mirrors": list, "offline": bool, "jobs": int, "codec": str,
+    "remote_gb": int,
 }  # fmt: skip
 WORDS = {str: "text", list: "a list of texts", bool: "true or false", int: "a whole number", dict: "a table"}
 _OFF = frozenset({"", "0", "false", "no", "off"})
@@ -70,14 +72,25 @@ def offline() -> bool:
 
 def jobs() -> int | None:
     """Return the number of workers, if one is set."""
-
-    def whole(text: str) -> int:
-        if not (text.strip().isdecimal() and int(text)):
-            raise UsageError(f"$DVSPREP_JOBS is {text!r}, expected a whole number of at least 1")
-        return int(text)
-
-    value: int | None = _lookup("jobs", whole)[0]
+    value: int | None = _lookup("jobs", lambda text: _whole("jobs", text))[0]
     return value
+
+
+def remote_gb() -> int:
+    """Return how many gigabytes of samples fetched from a service are kept; 0 for none."""
+    value: int | None = _lookup("remote_gb", lambda text: _whole("remote_gb", text))[0]
+    return 16 if value is None else value
+
+
+def _whole(key: str, text: str) -> int:
+    least = _least(key)
+    if not (text.strip().isdecimal() and int(text) >= least):
+        raise UsageError(f"$DVSPREP_{key.upper()} is {text!r}, expected a whole number of at least {least}")
+    return int(text)
+
+
+def _least(key: str) -> int:
+    return 0 if key == "remote_gb" else 1
 
 
 def codec() -> str:
@@ -94,6 +107,7 @@ def settings() -> dict[str, tuple[Any, str]]:
         "offline": offline(),
         "jobs": jobs(),
         "codec": codec(),
+        "remote_gb": remote_gb(),
     }
     found = {key: (value, _lookup(key)[1]) for key, value in values.items()}
     for name, table in tables().items():
@@ -160,8 +174,8 @@ def _check(facts: Mapping[str, Any], known: Mapping[str, type], file: Path, pref
         texts = value if type(value) is list else [value] if type(value) is str else []
         if type(value) is not known[key] or not all(type(text) is str and text for text in texts):
             raise UsageError(f"{file}: {prefix}{key} is {value!r}, expected {WORDS[known[key]]}")
-        if type(value) is int and value < 1:
-            raise UsageError(f"{file}: {prefix}{key} is {value}, expected at least 1")
+        if type(value) is int and value < _least(key):
+            raise UsageError(f"{file}: {prefix}{key} is {value}, expected at least {_least(key)}")
         if any(re.search(r"//[^/@]*@", text) for text in texts):
             raise UsageError(f"{file}: {prefix}{key} holds a password", hint="~/.netrc is the place for it")
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from dvsprep.cache import codec
 from dvsprep.cache.codec import Bytes, Chunk, Packing
-from dvsprep.cache.layout import Block, unpack_rows
 from dvsprep.errors import IntegrityError
 from dvsprep.types import Array, Events
 
@@ -60,7 +60,7 @@ class Column:
         """Return the column as JSON values."""
         return asdict(self) | {"row_shape": list(self.row_shape)}
 
-    @property
+    @cached_property
     def packing(self) -> Packing:
         """The filters that :meth:`unpack` undoes."""
         return Packing(self.bits, self.shuffles, self.deflates)
@@ -71,14 +71,19 @@ class Column:
 
     def unpack(self, chunks: Sequence[Chunk], rows: int) -> Array:
         """Return an array of ``rows`` rows, the caller's own."""
-        dtype, packing = np.dtype(self.dtype), self.packing
-        if not all(packing.undoes(chunk) for chunk in chunks):
-            raise IntegrityError(f"{self.name}: a chunk is packed by filters that only HDF5 can undo")
-        if len(chunks) == 1 and rows == self.chunk:
-            return packing.unpack_whole(Chunk(*chunks[0]), dtype, (rows, *self.row_shape))
-        if not chunks:
-            return np.zeros((rows, *self.row_shape), dtype)
-        return unpack_rows(Block(self.dtype, self.row_shape, rows, self.chunk, list(chunks)), packing)
+        out = np.empty((rows, *self.row_shape), self.dtype)
+        self.unpack_into(chunks, out)
+        return out
+
+    def unpack_into(self, chunks: Sequence[Chunk], out: Array) -> None:
+        """Fill ``out : [rows, *row_shape]``."""
+        packing = self.packing
+        if len(chunks) != self.chunks(len(out)) or not all(packing.undoes(chunk) for chunk in chunks):
+            raise IntegrityError(
+                f"{self.name}: {len(chunks)} chunks that are not {len(out)} rows as they are packed here"
+            )
+        for k, chunk in enumerate(chunks):
+            packing.unpack(chunk, out[k * self.chunk : (k + 1) * self.chunk], self.chunk)
 
 
 class Sample(NamedTuple):

@@ -107,7 +107,10 @@ def test_a_changed_file_is_read_again(file):
 
 WRONG = [
     ("job = 2", "unknown key job (did you mean jobs?)"),
-    ("colour = 2", "unknown key colour (there are root, shared_roots, mirrors, offline, jobs, codec, datasets)"),
+    (
+        "colour = 2",
+        "unknown key colour (there are root, shared_roots, mirrors, offline, jobs, codec, remote_gb, datasets)",
+    ),
     ("[datasets.nmnist]\nmirror = 2", "unknown key datasets.nmnist.mirror (did you mean mirrors?)"),
     ("[datasets]\nnmnist = 2", "datasets.nmnist is 2, expected a table [datasets.nmnist]"),
     ('jobs = "2"', "jobs is '2', expected a whole number"),

@@ -179,11 +179,17 @@ class FramesTrainer(Trainer):
 
 
 def beside(path: str, split: str) -> str | None:
-    """Return the path of another split's cache in the same folder, if it is there."""
+    """Return the path of another split's cache in the same folder, or of the same service, if it is there."""
     other = re.sub(r"\.train(\.h5)?$", rf".{split}\1", path)
     if other == path:
         return None
-    return other if "://" in path or Path(other).is_file() else None
+    if "://" not in path:
+        return other if Path(other).is_file() else None
+    try:
+        dvsprep.open(other)
+    except NotFoundError:
+        return None
+    return other
 
 
 def facts_of(source: FrameSource) -> dict[str, Any]:

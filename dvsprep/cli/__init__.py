@@ -36,6 +36,7 @@ COMMANDS = {
     "export": "Write samples as npz, npy, png or h5.",
     "convert": "Turn recordings or event caches into npz, DAT, text or an event cache.",
     "serve": "Serve finished caches over HTTP, to trainers and browsers.",
+    "pull": "Fetch a served cache whole.",
     "config": "Print the settings, where each is from and where their file lies.",
 }
 MODULES = {"import": "import_"}  # where a command's name is a word of Python

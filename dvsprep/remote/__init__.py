@@ -1,1 +1,6 @@
-"""Addresses of caches that others serve in, FrameSources out."""
+"""Addresses of caches that others serve in, FrameSources out: fetched, checked, and kept on this machine's disk."""
+
+from dvsprep.remote.pull import pull
+from dvsprep.remote.source import RemoteEvents, RemoteFrames, open_url
+
+__all__ = ["RemoteEvents", "RemoteFrames", "open_url", "pull"]

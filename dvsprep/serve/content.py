@@ -36,6 +36,10 @@ class ReplacedError(IncompleteError):
     """A cache that another took the place of while it was opened."""
 
 
+class TooMuchError(UsageError):
+    """More bytes than go in one answer."""
+
+
 class Extent(NamedTuple):
     """One sample's chunks in the file: (offset, bytes, mask) of each, column after column."""
 
@@ -196,7 +200,7 @@ class Content:
         extents = [self.extent(i) for i in indices]
         total = sum(extent.bytes for extent in extents)
         if total > MAX_BYTES and len(extents) > 1:
-            raise UsageError(f"{total:,} bytes at once", hint=f"at most {MAX_BYTES:,}: ask for fewer samples")
+            raise TooMuchError(f"{total:,} bytes at once", hint=f"at most {MAX_BYTES:,}: ask for fewer samples")
         crc32, t_start = self.arrays["crc32"], self.arrays["t_start"]
         heads = wire.head_of(
             (e.i, e.rows, int(crc32[e.i]), int(t_start[e.i]), [(mask, n) for _, n, mask in e.chunks]) for e in extents

@@ -21,10 +21,12 @@ from dvsprep.errors import (
     NotFoundError,
     UsageError,
 )
+from dvsprep.serve.content import TooMuchError
 
 MEDIA_TYPE = "application/problem+json"
 # The most special first: what a class is not here, its nearest ancestor is.
 STATUS: dict[type[DvsprepError], int] = {
+    TooMuchError: 413,
     UsageError: 400,
     NotFoundError: 404,
     FetchError: 502,

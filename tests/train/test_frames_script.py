@@ -309,7 +309,16 @@ def test_beside_is_the_same_name_of_another_split():
     Path("a.test.h5").touch()
     assert frames.beside("a.train.h5", "test") == "a.test.h5"
     assert frames.beside("a.h5", "test") is None
+
+
+def test_the_test_cache_beside_a_served_one(monkeypatch) -> None:
+    def opened(url: str) -> None:
+        if not url.endswith(".test"):
+            raise NotFoundError(url)
+
+    monkeypatch.setattr("dvsprep.open", opened, raising=False)
     assert frames.beside("http://host/a.train", "test") == "http://host/a.test"
+    assert frames.beside("http://host/a.train", "val") is None
 
 
 def test_missing_cache_is_the_builtin_error_too():
