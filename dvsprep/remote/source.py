@@ -186,6 +186,9 @@ class RemoteEvents(RemoteCache):
         held = self._held or {}
         return wire.events_of(held.get(i) or self.fetch([i])[i], self.columns, times=times)
 
+    def map(self) -> None:
+        """Do nothing: there is no file here."""
+
     def holding(self, indices: Sequence[int]) -> RemoteEvents:
         """Return the same events, some of which were fetched already."""
         other = copy.copy(self)
