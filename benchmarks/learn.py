@@ -193,6 +193,7 @@ def page() -> str:
         "# Does it learn?",
         "",
         "Made by `python -m benchmarks.learn`; every folder here holds the flags, the log and the machine of its run.",
+        "Seconds are what they were on a machine that had other work too.",
         "",
         *table(link=""),
     ]

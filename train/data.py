@@ -183,7 +183,9 @@ class EpochSampler(Sampler[Draw]):
         order = list(range(self.n))
         if self.shuffle:
             order = torch.randperm(self.n, generator=generator(self.seed, Draw(-1, self.epoch))).tolist()
-        draws = [Draw(i, self.epoch, copy) for i in order for copy in range(self.copies)][: self.n]
+        each = (i for i in order for _ in range(self.copies))
+        drawn = map(Draw, each, itertools.repeat(self.epoch), itertools.cycle(range(self.copies)))
+        draws = list(itertools.islice(drawn, self.n))
         mine = draws[self.rank :: self.world]
         return itertools.chain(mine, itertools.islice(itertools.cycle(draws), len(self) - len(mine)))
 

@@ -88,7 +88,7 @@ class ImageDataset(Dataset[Sample]):
 
     def __getitems__(self, draws: Sequence[int | Draw]) -> Batch:
         """Return a batch at once: a sample of its own for every image takes longer than a small network's step."""
-        index = torch.tensor([draw.sample if isinstance(draw, Draw) else draw for draw in draws])
+        index = torch.tensor([draw[0] if isinstance(draw, tuple) else draw for draw in draws])
         return Batch(self.images[index], self._targets[index], torch.ones(len(index), dtype=torch.int64))
 
     @property
@@ -155,6 +155,8 @@ def augmented(images: Tensor, *, shift: int = 0, flip: bool = False, erase: floa
     erase : float
         Probability of a black box with sides of 1/8 to 1/2 of the image (Zhong et al. 2020).
     """
+    if not (shift or flip or erase):
+        return images
     n, _, H, W = images.shape
     row, column = torch.arange(H).expand(n, H), torch.arange(W).expand(n, W)
     if erase:

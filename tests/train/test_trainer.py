@@ -320,3 +320,13 @@ def test_stdout_is_one_json_line(tmp_path, capsys):
     out = capsys.readouterr().out
     assert json.loads(out)["epochs"] == 3
     assert out.count("\n") == 1
+
+
+def test_equal_scores_count_as_in_the_confusion_matrix():
+    scores = torch.zeros(12, 30)
+    scores[:, 3:9] = 1
+    for target in (3, 5, 0):
+        labels = torch.full((12,), target)
+        acc1, acc5 = TinyTrainer().cal_acc1_acc5(scores, labels)
+        assert acc1 == float((scores.argmax(1) == labels).float().mean()) == (target == 3)
+        assert acc1 <= acc5

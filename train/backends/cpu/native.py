@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -167,7 +166,7 @@ class Native:
 
 
 def _neuron(plan: Plan) -> Any:
-    return ctypes.byref(Neuron(*astuple(plan)))
+    return ctypes.byref(Neuron(*vars(plan).values()))
 
 
 def _block(shape: torch.Size, *, pool: bool) -> Any:
