@@ -1,6 +1,6 @@
 """``python -m benchmarks.learn``: does it learn? Runs on the bundled sample, real recordings and real images.
 
-    python -m benchmarks.learn [sample nmnist gestures fashion sequential] [--folder DIR]
+    python -m benchmarks.learn [sample nmnist gestures fashion sequential images] [--folder DIR]
     python -m benchmarks.learn fashion --keep logs/T4_b64_adamw_lr0.001_c64_amp
 
 Each result is a folder of docs/results: command, flags, seed, machine, log, curves, confusion matrix; README.md there
@@ -45,6 +45,7 @@ class Learned:
     dataset: str = ""
     frames: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
+    maker: tuple[str, ...] = ()  # what makes the data, where no dataset of dvsprep is learned
     parts: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
@@ -74,6 +75,16 @@ RUNS = {
         "Sequential Fashion-MNIST", ("train.sequential_fmnist", "--compare"),
         parts={"plain": 0.7, "ss": 0.755, "fb": 0.77},
         note="A column a step, three networks of 1,258 to 3,338 parameters, 64 epochs each.",
+    ),
+    "images": Learned(
+        "Spiking ResNet-18, T = 4, overfits ten classes of generated images",
+        (
+            "train.imagenet", "--data-dir", "images", "-T", "4", "-b", "16", "--epochs", "36", "--opt", "adam",
+            "--lr", "0.003", "--lr-warmup-epochs", "0", "--label-smoothing", "0", "--mixup-alpha", "0",
+            "--cutmix-alpha", "0", "--auto-augment", "none", "--random-erase", "0", "--train-crop-size", "64",
+            "--val-resize-size", "64", "--val-crop-size", "64",
+        ), 1.0, 10, maker=("benchmarks.generated_images", "images"),
+        note="160 images of 64 x 64, and tested on the same ones: can a deep spiking network be trained at all?",
     ),
 }  # fmt: skip
 
@@ -111,6 +122,8 @@ def learn(run: Learned, folder: Path) -> Path:
             sys.exit(f"{run.title} needs real recordings: DVSPREP_REAL_DATA names their folder")
         archives = [str(Path(real).resolve() / archive) for archive in run.archives]
         call(folder, "dvsprep", "adopt", run.dataset, *archives, "--no-verify")
+    if run.maker:
+        call(folder, *run.maker)
     if run.dataset:
         unverified = ("--no-verify",) if run.archives else ()
         caches = call(folder, "dvsprep", "frames", run.dataset, *run.frames, *unverified, own_root=True).splitlines()
@@ -209,7 +222,8 @@ def section(name: str) -> list[str]:
     facts, r = load(folder, "run.json"), load(folder, "result.json")
     m = facts["machine"]
     frames = f"dvsprep frames {run.dataset} {' '.join(run.frames)}{' --no-verify' if run.archives else ''}"
-    commands = [frames] * bool(run.dataset) + [facts["command"], *facts.get("went_on", [])]
+    made = [f"python -m {' '.join(run.maker)}"] * bool(run.maker)
+    commands = [frames] * bool(run.dataset) + made + [facts["command"], *facts.get("went_on", [])]
     pictures = ["curves"] if run.parts else ["curves", "confusion"]
     return [
         "",

@@ -63,6 +63,7 @@ def meta(args: Namespace) -> dict[str, Any]:
     return {
         "args": {k: str(v) if isinstance(v, os.PathLike) else v for k, v in kept.items()},
         "facts": dict(getattr(args, "facts", {})),
+        "num_classes": args.num_classes,
         "world": distributed.world(),
     }
 

@@ -44,6 +44,7 @@ class Trainer:
     """Trains, validates, tests, logs, and goes on from where it stopped."""
 
     name = "train"
+    input_shape: tuple[int, ...] = ()  # of the network at one step, without the batch: what it last ran on
 
     # Hooks
 
@@ -175,6 +176,7 @@ class Trainer:
         return meter.row(log_suffix) | {"firing_rate": rates.means(), "confusion": meter.confusion.tolist()}
 
     def _scores(self, args: Namespace, model: nn.Module, x: Tensor, lengths: Tensor) -> Tensor:
+        self.input_shape = tuple(x.shape[2:])
         functional.reset_net(model)  # always: what an interrupted or other batch left behind is no input of this one
         with torch.autocast(x.device.type, args.amp_dtype, enabled=bool(args.amp)):
             y = model(x)
@@ -222,7 +224,7 @@ class _Run:
             trainer, args, loaded, state, folder, device,
         )  # fmt: skip
         self.criterion = optim.LOSSES[args.loss]
-        self.meta = setup.meta(args)
+        self.meta = setup.meta(args) | {"trainer": trainer.name}
         self.first = distributed.rank() == 0
 
     def fit(self) -> None:
@@ -317,7 +319,7 @@ class _Run:
         return bool(score > best)
 
     def _save(self, name: str) -> None:
-        content = {**self.state.content(), **self.meta}
+        content = {**self.state.content(), **self.meta, "input": list(self.trainer.input_shape)}
         if self.first:
             checkpoint.save(self.folder / name, content)
 
