@@ -36,13 +36,13 @@ def adopt_folder(dataset: str, root: Path, tree: Path) -> None:
 
 def load(request: Request) -> dict[str, str]:
     """Import all that the task needs, and load the compiled kernels from disk: both are the process's start-up."""
-    import h5py
-    import numba
-    import numpy as np
-
     import dvsprep
     from dvsprep import events
     from dvsprep.cache import build
+
+    import h5py  # isort: skip
+    import numba  # isort: skip  # after dvsprep, which tells it what it need not import
+    import numpy as np  # isort: skip
 
     versions = {
         "dvsprep": dvsprep.__version__,

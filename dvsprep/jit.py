@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numba
-from llvmlite import ir
-from numba.core import config, types
-from numba.extending import intrinsic
+
+@contextmanager
+def _without_blas() -> Iterator[None]:
+    """Have Numba not import SciPy to see whether there is BLAS: a third of its start-up, and no kernel asks for it.
+
+    A user's own Numba function that multiplies matrices finds SciPy all the same: Numba imports it again where it
+    compiles one, and what it had noted is put right.
+    """
+    if not {"numba", "scipy.linalg"}.isdisjoint(sys.modules) or importlib.util.find_spec("scipy") is None:
+        yield
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # which makes its import an ImportError
+    try:
+        yield
+    finally:
+        del sys.modules["scipy.linalg"]
+    numba.np.arraymath._HAVE_BLAS = True
+
+
+with _without_blas():
+    import numba
+    import numba.np.arraymath  # where it looks; with the first kernel it would be imported anyway
+    from llvmlite import ir
+    from numba.core import config, types
+    from numba.extending import intrinsic
 
 Kernel = Callable[..., Any]
 settings: Any = config  # built at import from the environment; type checkers do not see what is in it

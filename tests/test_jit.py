@@ -129,3 +129,19 @@ def test_division_by_zero_follows_numpy():
         return a / b
 
     assert np.isinf(jit.kernel(divide)(1.0, 0.0))
+
+
+def test_numba_starts_without_scipy_and_a_users_function_finds_it_all_the_same():
+    pytest.importorskip("scipy", reason="without SciPy there is nothing that could be imported")
+    code = """
+import sys
+from dvsprep import jit
+import numba, numpy as np
+print([name for name in sys.modules if name.startswith("scipy.linalg")])
+a = np.array([[2.0, 1.0], [0.0, 4.0]])
+product = numba.njit(lambda a: np.dot(a, a))(a)
+assert np.array_equal(product, a @ a), product
+print("scipy.linalg" in sys.modules, numba.np.arraymath._HAVE_BLAS)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[:2] == ["[]", "True True"]

@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from dvsprep.disk import BLOCK
 from dvsprep.errors import DvsprepError, FetchError, HashMismatchError, ManualDownloadError
@@ -314,6 +313,8 @@ def _once(client: _Client, source: Source, part: Part, call: _Call) -> None:
 
 
 def _file_blocks(url: str) -> Blocks:
+    from urllib.request import url2pathname  # not at the top: all of http comes with it
+
     path = Path(url2pathname(urlsplit(url).path))
     try:
         with path.open("rb") as file:
