@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, cast
@@ -181,7 +182,7 @@ def _unpack_inner(folder: Path, meter: Meter, depth: int = 1) -> None:
 
 def _unpack(archive: Path, temp: Path, meter: Meter, progress: Progress | None) -> None:
     written = last = 0
-    with archive.open("rb") as raw, closing(_members(raw, meter)) as members:
+    with archive.open("rb") as raw, closing(_members(raw, meter)) as members, _Settler() as settler:
         for member in members:
             path = temp.joinpath(*PurePosixPath(member.name).parts)
             try:
@@ -198,11 +199,34 @@ def _unpack(archive: Path, temp: Path, meter: Meter, progress: Progress | None) 
                         last = raw.tell()
             if size != member.size:
                 raise RefusedError(f"{member.name!r} has {size:,} bytes, {member.size:,} were declared")
+            settler.add(path, size)
             written += 1
         if progress:
             progress(archive.stat().st_size - last)
     if not written:
         raise RefusedError("holds no files")
+
+
+class _Settler:
+    """Has large files on disk in a thread while the next ones are unpacked; :func:`_settle` is then soon done."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dvsprep-sync")
+        self._pending: list[Future[None]] = []
+
+    def __enter__(self) -> _Settler:
+        return self
+
+    def add(self, path: Path, size: int) -> None:
+        """Begin to sync a file that is complete, if it is a large one."""
+        if size >= BLOCK:
+            self._pending.append(self._thread.submit(sync, path))
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._thread.shutdown(cancel_futures=error is not None)
+        if error is None:
+            for done in self._pending:
+                done.result()  # a disk that turned out to be full
 
 
 def _private_to_nobody(path: str, flags: int) -> int:
