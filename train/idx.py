@@ -36,6 +36,7 @@ class Published(NamedTuple):
     url: str
     files: dict[str, str]
     classes: tuple[str, ...]
+    samples: dict[str, int]
     places: tuple[Path, ...] = ()
 
 
@@ -51,6 +52,7 @@ FASHION_MNIST = Published(
         "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     },
     ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    {"train": 60_000, "test": 10_000},
     (Path("/usr/share/datasets/fashion-mnist"),),  # Debian's package dataset-fashion-mnist
 )
 
@@ -111,6 +113,8 @@ def load(published: Published, split: str, folder: Path | None = None) -> ImageD
     images = find(published, f"{STEMS[split]}-images-idx3-ubyte", folder)
     labels = find(published, f"{STEMS[split]}-labels-idx1-ubyte", folder)
     pixels = dvsprep.read_idx(images, "images")
+    if len(pixels) != published.samples[split]:
+        say(f"{images}: {len(pixels):,} images; {published.title} has {published.samples[split]:,} in {split}")
     return ImageDataset(pixels, dvsprep.read_idx(labels, "labels"), published.classes, str(images))
 
 

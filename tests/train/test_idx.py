@@ -23,13 +23,14 @@ def _no_places(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("below", ["", "FashionMNIST/raw"])
-def test_files_are_found_packed_or_not_and_below_the_folder(tmp_path, packed, below):
+def test_files_are_found_packed_or_not_and_below_the_folder(tmp_path, capsys, packed, below):
     idx_files.write(tmp_path / "data" / below, packed=packed)
     found = idx.load(idx.FASHION_MNIST, "test", tmp_path / "data")
     pixels, labels = idx_files.images(20, seed=1)
     assert np.array_equal(found.images[:, 0].numpy(), pixels)
     assert found.labels.tolist() == labels.tolist()
     assert found.classes[9] == "Ankle boot"
+    assert "20 images; Fashion-MNIST has 10,000 in test" in capsys.readouterr().err
 
 
 def test_files_lie_with_dvsprep_s_own_unless_a_folder_is_named(tmp_path):
@@ -37,6 +38,17 @@ def test_files_lie_with_dvsprep_s_own_unless_a_folder_is_named(tmp_path):
         idx.load(idx.FASHION_MNIST, "train")
     idx_files.write(idx.downloaded(idx.FASHION_MNIST))
     assert len(idx.load(idx.FASHION_MNIST, "train")) == 80
+
+
+@pytest.mark.skipif(not FASHION_MNIST.places[0].is_dir(), reason="Debian's package dataset-fashion-mnist is not here")
+@pytest.mark.parametrize(("split", "mean", "std"), [("train", 0.2860, 0.3530), ("test", 0.2868, 0.3524)])
+def test_the_real_images_are_the_published_ones(capsys, split, mean, std):
+    """Debian's .gz files have MD5s of their own; counts, mean and deviation are the ones that the field knows."""
+    real = idx.load(FASHION_MNIST, split)
+    pixels = real.images.double() / 255
+    assert (round(float(pixels.mean()), 4), round(float(pixels.std()), 4)) == (mean, std)
+    assert np.bincount(real.labels).tolist() == [FASHION_MNIST.samples[split] // 10] * 10
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
