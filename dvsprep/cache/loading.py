@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from dvsprep import parallel
 from dvsprep.cache import to_torch
+from dvsprep.errors import UsageError
 from dvsprep.types import Array
 
 Item = TypeVar("Item")
 WORTH_A_THREAD = 1 << 16  # bytes of a sample; handing a smaller one over costs more than unpacking it
 _pools: dict[int, ThreadPoolExecutor] = {}
+_own = threading.local()
+
+
+class Frames:
+    """What FrameSources have in common: they give frames as they are stored, or in a floating type."""
+
+    _floating: np.dtype[Any] | None = None
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return the same frames in a floating type, converted as they are unpacked: float32, to train on a CPU.
+
+        A GPU makes integers floating faster than four times the bytes travel to it.
+        """
+        wanted = np.dtype(dtype)
+        if wanted.kind != "f":
+            raise UsageError(f"frames cannot become {wanted}", hint="name a floating type, such as float32")
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, _floating=wanted)
+        return made
+
+    def _typed(self, frames: Array) -> Array:
+        return frames if self._floating is None else frames.astype(self._floating, copy=False)
 
 
 class Sample(tuple[Array, int]):
@@ -45,7 +70,7 @@ def batch(
     labels: NDArray[np.int64],
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    sample_bytes: int | None = None,
+    floating: np.dtype[Any] | None = None,
 ) -> Batch:
     """Return the samples of some indices.
 
@@ -56,18 +81,35 @@ def batch(
     labels : int64
         Of all samples.
     shape, dtype
-        Of a sample's frames.
-    sample_bytes : int, optional
-        What is unpacked for a sample, about; unless told, the bytes of its frames.
+        Of the frames that ``fill`` writes.
+    floating : dtype, optional
+        What they are made.
     """
     to_torch.teach(Sample, Batch)
-    frames = to_torch.empty((len(indices), *shape), dtype)
-    size = int(np.prod(shape)) * dtype.itemsize if sample_bytes is None else sample_bytes
-    _share_out(lambda k: fill(indices[k], frames[k]), len(indices), size)
+    frames = to_torch.empty((len(indices), *shape), floating or dtype)
+
+    def work(k: int) -> None:
+        if frames.dtype == dtype:
+            fill(indices[k], frames[k])
+            return
+        stored = _scratch(shape, dtype)
+        fill(indices[k], stored)
+        np.copyto(frames[k], stored, casting="unsafe")
+
+    _share_out(work, len(indices), math.prod(shape) * dtype.itemsize)
     own = labels[np.asarray(indices, np.int64)]
     made = Batch(map(Sample, zip(frames, own.tolist(), strict=True)))
     made.frames, made.labels = frames, own
     return made
+
+
+def _scratch(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return this thread's own memory for a sample: it stays in the CPU's cache."""
+    size = math.prod(shape) * dtype.itemsize
+    if len(getattr(_own, "scratch", ())) != size:
+        _own.scratch = np.empty(size, np.uint8)
+    stored: Array = _own.scratch.view(dtype).reshape(shape)
+    return stored
 
 
 def one_by_one(one: Callable[[int], Item], indices: Sequence[int], sample_bytes: int) -> list[Item]:

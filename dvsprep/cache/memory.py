@@ -112,6 +112,10 @@ def map_pages(place: str, *, at_once: bool = False) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0)
 
 
+class Owner:
+    """Lives as long as the memory is wanted."""
+
+
 def _release(handle: int, place: str, pid: int) -> None:
     if os.getpid() == pid:  # a forked worker that ends must not take the memory from the others
         os.close(handle)

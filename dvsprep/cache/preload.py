@@ -19,7 +19,7 @@ from dvsprep.types import Array
 MEMORY = Path("/proc/meminfo")
 
 
-class PreloadedFrames:
+class PreloadedFrames(loading.Frames):
     """The frames of a cache in shared memory; a FrameSource.
 
     Forked workers share it as it is; spawned ones and whoever else gets a pickle of it map the same pages, as long as
@@ -42,7 +42,8 @@ class PreloadedFrames:
         self._shape, self._dtype = (int(self._starts[-1]), *column.shape[1:]), column.dtype
         size = int(np.prod(self._shape)) * column.dtype.itemsize
         _require_memory(size, str(self.path))
-        self._place = memory.allocate(max(size, 1), self)
+        self._owner = memory.Owner()
+        self._place = memory.allocate(max(size, 1), self._owner)
         self._frames = self._map()
 
         def fill(i: int) -> None:
@@ -57,7 +58,7 @@ class PreloadedFrames:
         return np.frombuffer(pages, self._dtype, int(np.prod(self._shape))).reshape(self._shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_frames"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_frames", "_owner")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -75,14 +76,14 @@ class PreloadedFrames:
     def __getitem__(self, index: int, /) -> tuple[Array, int]:
         i = self._index(index)
         frames = self._frames[self._starts[i] : self._starts[i + 1]]
-        return (frames if self.varies else frames[0]).copy(), int(self.labels[i])
+        return self._typed((frames if self.varies else frames[0]).copy()), int(self.labels[i])
 
     def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Array, int]]:
         """Return a whole batch, as torch's DataLoader asks for it."""
         if self.varies:
             return [self[i] for i in indices]
         wanted = [self._index(i) for i in indices]
-        return loading.batch(self._fill, wanted, self.labels, self._shape[1:], self._dtype)
+        return loading.batch(self._fill, wanted, self.labels, self._shape[1:], self._floating or self._dtype)
 
     def _fill(self, i: int, out: Array) -> None:
         out[...] = self._frames[i]

@@ -270,7 +270,7 @@ class Cache:
             yield at, chunk or Chunk(*read((start + at, *zeros)))
 
 
-class FrameCache(Cache):
+class FrameCache(loading.Frames, Cache):
     """A cache of frames; a FrameSource.
 
     ``source[i] -> (frames [T, C, H, W] in the stored integer type, label)``
@@ -286,7 +286,7 @@ class FrameCache(Cache):
     def __getitem__(self, index: int, /) -> tuple[Array, int]:
         i = self.index(index)
         frames = self.rows("frames", *self.run(i))
-        return (frames if self.varies else frames[0]), int(self.labels[i])
+        return self._typed(frames if self.varies else frames[0]), int(self.labels[i])
 
     def preload(self) -> PreloadedFrames:
         """Return the same frames, unpacked into memory once for all processes that use them."""
@@ -303,7 +303,7 @@ class FrameCache(Cache):
             sparse.load()  # not in workers, of which each would wait for Numba: those forked from this process have it
         column = self._stored_column("frames") if len(self) else self.column("frames")
         wanted = [self.index(i) for i in indices]
-        return loading.batch(self._fill, wanted, self.labels, column.shape[1:], column.dtype)
+        return loading.batch(self._fill, wanted, self.labels, column.shape[1:], column.dtype, self._floating)
 
     def _fill(self, i: int, out: Array) -> None:
         with sound(self.path, f"frames, row {i}"):
