@@ -16,7 +16,7 @@ from dvsprep.types import Array, Events, FrameSpec
 EVENT_BYTES = 3  # x, y, p: what is unpacked for an event, at the least
 
 
-class EventFrames:
+class EventFrames(loading.Frames):
     """Frames integrated on the fly from an event cache; a FrameSource."""
 
     def __init__(self, events: EventCache, spec: FrameSpec, jitter: Callable[[Events], Events] | None = None) -> None:
@@ -42,8 +42,8 @@ class EventFrames:
             H, W = self.sensor
             events = self.jitter(events)
             frames = integrate(events, self.spec, H, W, channels=self.events.channels, sample=str(self.ids[i]))
-            return frames, int(self.labels[i])
-        return self._integrate(events, str(self.ids[i])), int(self.labels[i])
+            return self._typed(frames), int(self.labels[i])
+        return self._typed(self._integrate(events, str(self.ids[i]))), int(self.labels[i])
 
     def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Array, int]]:
         """Return a whole batch, as torch's DataLoader asks for it."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dvsprep import cache
 from dvsprep.cache import loading, memory, to_torch
+from dvsprep.errors import UsageError
 
 torch: Any = pytest.importorskip("torch", reason="torch is an extra: pip install dvsprep[train]")
 
@@ -163,3 +164,36 @@ def test_a_batch_is_pickled_with_its_values(source):
     batch = source.__getitems__([1, 0])
     again = pickle.loads(pickle.dumps(list(batch)))
     assert [making.digest(*one) for one in again] == [making.digest(*source[i]) for i in (1, 0)]
+
+
+# -- floating frames --
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float16])
+@pytest.mark.parametrize("kind", ["stored", "preloaded", "on the fly", "of one duration"])
+def test_floating_frames_have_the_stored_values(sample_frames, sample_events, kind, dtype):
+    events = cache.EventCache(sample_events)
+    source: Any = {
+        "stored": lambda: cache.FrameCache(sample_frames),
+        "preloaded": lambda: cache.FrameCache(sample_frames).preload(),
+        "on the fly": lambda: events.frames(split_by="number", T=4),
+        "of one duration": lambda: events.frames(split_by="duration", duration=4000),
+    }[kind]()
+    floating = source.astype(dtype)
+    del source  # what it holds, such as shared memory, lasts as long as either of them
+    for one in (floating, pickle.loads(pickle.dumps(floating))):
+        for i, (frames, label) in enumerate(one.__getitems__(range(len(one)))):
+            assert frames.dtype == dtype
+            assert frames.flags.writeable
+            assert one[i][0].dtype == dtype
+            assert np.array_equal(one[i][0], frames)
+            assert label == one.labels[i]
+    unchanged = {"stored": cache.FrameCache(sample_frames)}.get(kind)
+    if unchanged is not None:
+        assert [making.digest(f.astype(np.uint8), y) for f, y in floating] == making.digests(unchanged)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "complex64"])
+def test_frames_become_floating_types_only(sample_frames, dtype):
+    with pytest.raises(UsageError, match=f"frames cannot become {dtype}"):
+        cache.FrameCache(sample_frames).astype(dtype)
