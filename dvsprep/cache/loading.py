@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dvsprep import parallel
-from dvsprep.cache import to_torch
+from dvsprep.cache import memory, to_torch
 from dvsprep.errors import UsageError
 from dvsprep.types import Array
 
@@ -92,7 +92,7 @@ def batch(
         if frames.dtype == dtype:
             fill(indices[k], frames[k])
             return
-        stored = _scratch(shape, dtype)
+        stored = scratch("frames", shape, dtype)
         fill(indices[k], stored)
         np.copyto(frames[k], stored, casting="unsafe")
 
@@ -103,13 +103,13 @@ def batch(
     return made
 
 
-def _scratch(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return this thread's own memory for a sample: it stays in the CPU's cache."""
+def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return this thread's own memory of a name, whatever it holds: its next sample uses it again."""
     size = math.prod(shape) * dtype.itemsize
-    if len(getattr(_own, "scratch", ())) != size:
-        _own.scratch = np.empty(size, np.uint8)
-    stored: Array = _own.scratch.view(dtype).reshape(shape)
-    return stored
+    kept: dict[str, Array] = _own.__dict__
+    if name not in kept or not size <= kept[name].size <= max(4 * size, memory.WORTH_KEEPING):
+        kept[name] = np.empty(size, np.uint8)
+    return kept[name][:size].view(dtype).reshape(shape)
 
 
 def one_by_one(one: Callable[[int], Item], indices: Sequence[int], sample_bytes: int) -> list[Item]:

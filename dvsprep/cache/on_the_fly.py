@@ -23,7 +23,7 @@ class EventFrames(loading.Frames):
         self.events, self.spec, self.jitter = events, spec, jitter
         self.labels, self.classes = events.labels, events.classes
         self.dataset, self.split, self.sensor = events.dataset, events.split, events.sensor
-        self._integrate: Callable[[Events, str], Array] | None = None
+        self._integrate: Callable[..., Array] | None = None
         if spec.plugin is None:
             warm_up(*self.sensor)  # here, not in several workers at once
 
@@ -35,25 +35,44 @@ class EventFrames(loading.Frames):
 
     def __getitem__(self, index: int, /) -> tuple[Array, int]:
         i = self.events.index(index)
+        return self._typed(self._frames(i)), int(self.labels[i])
+
+    def _frames(self, i: int, out: Array | None = None) -> Array:
+        """Return sample i's frames: in ``out``, where it is given and of their type."""
         if self._integrate is None:
             self._integrate = integrator(self.spec, *self.sensor, self.events.channels)
-        events = self.events.compact(i, times=needs_times(self.spec) or self.jitter is not None)
-        if self.jitter is not None:  # a stranger's events are checked before a kernel sees them
+        jitter = self.jitter
+        events = self.events.compact(i, times=needs_times(self.spec) or jitter is not None)
+        if jitter is not None:  # a stranger's events are checked before a kernel sees them
             H, W = self.sensor
-            events = self.jitter(events)
-            frames = integrate(events, self.spec, H, W, channels=self.events.channels, sample=str(self.ids[i]))
-            return self._typed(frames), int(self.labels[i])
-        return self._typed(self._integrate(events, str(self.ids[i]))), int(self.labels[i])
+            return integrate(jitter(events), self.spec, H, W, channels=self.events.channels, sample=str(self.ids[i]))
+        return self._integrate(events, str(self.ids[i]), out)
 
     def __getitems__(self, indices: Sequence[int]) -> Sequence[tuple[Array, int]]:
         """Return a whole batch, as torch's DataLoader asks for it."""
         if self.spec.plugin is not None or self.jitter is not None:
             return [self[i] for i in indices]  # a user's Python: it may not be meant for threads
         self.events.map()
+        wanted = [self.events.index(i) for i in indices]
+        if self.spec.T is not None:
+            shape = (self.spec.T, self.events.channels, *self.sensor)
+            try:
+                return loading.batch(self._fill, wanted, self.labels, shape, np.dtype(np.uint8), self._floating)
+            except _WiderError:
+                pass
         events = int(self.events.small("n_events").mean()) if len(self) else 0
-        return loading.one_by_one(self.__getitem__, indices, EVENT_BYTES * events)
+        return loading.one_by_one(self.__getitem__, wanted, EVENT_BYTES * events)
+
+    def _fill(self, i: int, out: Array) -> None:
+        frames = self._frames(i, out)
+        if frames is not out:
+            raise _WiderError
 
     @property
     def ids(self) -> NDArray[np.str_]:
         """Sample ids."""
         return self.events.ids
+
+
+class _WiderError(Exception):
+    """A count passed 255: the samples of this batch differ in type."""

@@ -210,10 +210,6 @@ class Cache:
             return self._rows(self._stored_column(column), start, count)
 
     def _rows(self, stored: Stored, start: int, count: int) -> Array:
-        if stored.packing is not None and stored.chunks[0] == count:
-            ((_, chunk),) = self._chunks(stored, start, count)
-            if stored.packing.undoes(chunk):
-                return stored.packing.unpack_whole(chunk, stored.dtype, stored.chunks)
         out = np.empty((count, *stored.shape[1:]), stored.dtype)
         self._read(stored, start, out)
         return out

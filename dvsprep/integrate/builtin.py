@@ -56,13 +56,22 @@ def duration_edges(t: NDArray[np.int64], duration: int, tail: Tail = "keep") -> 
     return edges
 
 
-def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2) -> Array:
-    """Return counts [T, C, H, W] in the smallest type that holds them; hot pixels make a larger one necessary."""
+def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2, out: Array | None = None) -> Array:
+    """Return counts [T, C, H, W] in the smallest type that holds them; hot pixels make a larger one necessary.
+
+    Parameters
+    ----------
+    out : uint8[T, C, H, W], optional
+        Returned, where counts fit into it.
+    """
     x, y = events["x"], events["y"]
     if not len(x) == len(y) == len(events["p"]) or (len(x) and (x.max() >= W or y.max() >= H)):
         raise FormatError(f"events that do not fit the sensor of {W} x {H} (width x height)")
     for dtype in COUNT_TYPES:
-        out = np.zeros((len(edges) - 1, channels, H, W), dtype)
+        if out is None or out.dtype != dtype:
+            out = np.zeros((len(edges) - 1, channels, H, W), dtype)
+        else:
+            out[...] = 0
         if _kernels.count(events["x"], events["y"], events["p"], edges, np.iinfo(dtype).max, out):
             return out
     raise OverflowError("more than 4,294,967,295 events in one pixel of one frame")

@@ -27,21 +27,27 @@ def needs_times(spec: FrameSpec) -> bool:
     return spec.split_by != "number"
 
 
-def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[[Events, str], Array]:
-    """Return ``f(events, sample) -> frames [T, C, H, W]`` for a spec; ``sample`` is named in errors.
+def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[..., Array]:
+    """Return ``f(events, sample, out=None) -> frames [T, C, H, W]`` for a spec; ``sample`` is named in errors.
+
+    Built-ins return ``out : uint8[T, C, H, W]`` where counts fit into it.
 
     Built-ins return counts in the smallest safe unsigned type and check that they hold each event used exactly once.
     A plugin's own type is kept. One-dimensional sensors have H = 1 and one channel, in which polarity does not count.
     """
     if spec.plugin is not None:
         plugin, params = plugins.load(spec.plugin), dict(spec.params)
-        return lambda events, sample: plugins.call(plugin, widen(events), H, W, params, sample)
+
+        def theirs(events: Events, sample: str, out: Array | None = None) -> Array:  # noqa: ARG001 -- of their own type
+            return plugins.call(plugin, widen(events), H, W, params, sample)
+
+        return theirs
 
     from dvsprep.integrate import builtin
 
-    def frames(events: Events, sample: str) -> Array:
+    def frames(events: Events, sample: str, out: Array | None = None) -> Array:
         edges = _edges(spec, events)
-        counts = builtin.frames(events, edges, H, W, channels)
+        counts = builtin.frames(events, edges, H, W, channels, out)
         check_conservation(counts, builtin.used(events, edges, channels), sample)
         return counts
 
