@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dvsprep import cache
 from dvsprep.cache import loading, memory, to_torch
 from dvsprep.errors import UsageError
+from dvsprep.types import FrameSpec
 
 torch: Any = pytest.importorskip("torch", reason="torch is an extra: pip install dvsprep[train]")
 
@@ -36,7 +37,7 @@ def digests(x: Any, y: Any) -> list[str]:
 # -- memory --
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 3000), st.booleans(), st.integers(0, 5)), max_size=30), st.booleans())
 def test_memory_is_never_lent_twice(steps, shared):
     ring, held = memory.Ring(3, shared=shared and memory.can_share()), []
@@ -197,3 +198,23 @@ def test_floating_frames_have_the_stored_values(sample_frames, sample_events, ki
 def test_frames_become_floating_types_only(sample_frames, dtype):
     with pytest.raises(UsageError, match=f"frames cannot become {dtype}"):
         cache.FrameCache(sample_frames).astype(dtype)
+
+
+# -- on the fly --
+
+
+@pytest.mark.parametrize("hot", [255, 256])
+def test_a_batch_on_the_fly_equals_the_stored_one_and_its_items_whatever_their_types(tmp_path, hot):
+    made = [making.random_events(n, seed=n) for n in (0, 1, 700)] + [making.at(*range(hot))]
+    events = making.events_cache(tmp_path / "events.h5", made)
+    spec = FrameSpec("number", T=1)
+    stored, flown = making.frames_cache(tmp_path / "frames.h5", events, spec), events.frames(spec)
+    wanted = [3, 0, 2, 1, 3]
+    for source in (flown, flown.astype("float32")):
+        batch = source.__getitems__(wanted)
+        for i, (frames, label), (saved, its) in zip(wanted, batch, stored.__getitems__(wanted), strict=True):
+            assert np.array_equal(frames, saved)
+            assert frames.dtype == source[i][0].dtype
+            assert label == its
+    assert isinstance(flown.__getitems__(wanted), loading.Batch) == (hot == 255)
+    assert flown[3][0].dtype == (np.uint8 if hot == 255 else np.uint16)
