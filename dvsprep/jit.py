@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def _without_blas() -> Iterator[None]:
-    """Have Numba not import SciPy to see whether there is BLAS: a third of its start-up, and no kernel asks for it.
+    """Have Numba not import SciPy to see whether there is BLAS: much of its start-up, and no kernel asks for it.
 
     A user's own Numba function that multiplies matrices finds SciPy all the same: Numba imports it again where it
     compiles one, and what it had noted is put right.

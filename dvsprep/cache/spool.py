@@ -11,7 +11,6 @@ import json
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +165,13 @@ class _Walk:
     def __init__(self, column: dict[str, Any]) -> None:
         self.kinds = [(dtype, tuple(row_shape), chunk) for dtype, row_shape, chunk in column["kinds"]]
         self.kind, self.rows, self.chunks = column["kind"], column["rows"], column["chunks"]
-        self.stored = zip(column["sizes"], column["masks"], strict=True)
+        self.stored = iter(list(zip(column["sizes"], column["masks"], strict=True)))
 
     def next(self, k: int, data: memoryview, position: int) -> tuple[Block, int]:
         """Return sample k's block, whose chunks begin at ``position``, and where they end."""
         packed = []
-        for size, mask in islice(self.stored, self.chunks[k]):
+        for _ in range(self.chunks[k]):
+            size, mask = next(self.stored)
             packed.append(Chunk(mask, data[position : position + size]))
             position += size
         dtype, row_shape, chunk = self.kinds[self.kind[k]]

@@ -209,9 +209,10 @@ class Column:
         """Write sample i's chunks as they are; return the block that was written."""
         if 0 in self.row_shape:
             return Block(self.dtype.str, self.row_shape, block.rows, self.chunk, [])
-        if self.by_frame or np.dtype(block.dtype) != self.dtype:
+        if self.by_frame or block.dtype != self.dtype.str:
             block = repack(block, self.dtype, self.packing, by_frame=self.by_frame)
-        at, zeros = int(self.starts[i]), (0,) * len(self.row_shape)
-        for k, chunk in enumerate(block.packed):
-            self.dataset.id.write_direct_chunk((at + k * self.chunk, *zeros), chunk.data, chunk.mask)
+        at, zeros, write = int(self.starts[i]), (0,) * len(self.row_shape), self.dataset.id.write_direct_chunk
+        for chunk in block.packed:
+            write((at, *zeros), chunk.data, chunk.mask)
+            at += self.chunk
         return block

@@ -26,6 +26,7 @@ MAX_HEADER = 1 << 20  # bytes of one extended tar header (a long name); tarfile 
 MAX_MEMBERS = 2_000_000
 MAX_DEPTH = 3  # of archives inside archives
 MANY_FILES = 1000  # from here on one sync of everything is cheaper than one fsync a file
+_DRIVE = re.compile(r"[A-Za-z]:")
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE)
 
 
@@ -258,7 +259,7 @@ def _is_tar(head: bytes) -> bool:
 
 def _wanted(name: str, *, folder: bool) -> bool:
     """Refuse a name that would leave the folder; tell whether it is a file, and no Mac's debris."""
-    parts = PurePosixPath(name).parts
+    parts = parts_of(name)
     if folder and not parts:
         return False  # "./", as `tar -c .` has it
     if not parts or name.startswith("/") or ".." in parts or {"\\", "\0"} & set(name) or _drive(name):
@@ -266,8 +267,14 @@ def _wanted(name: str, *, folder: bool) -> bool:
     return not folder and parts[0] != "__MACOSX" and parts[-1] != ".DS_Store"
 
 
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return the parts of a member's name; as a PurePosixPath does, but at once where there is nothing to mend."""
+    parts = tuple(name.split("/"))
+    return PurePosixPath(name).parts if "" in parts or "." in parts else parts
+
+
 def _drive(name: str) -> bool:
-    return bool(re.match(r"[A-Za-z]:", name)) or (os.name == "nt" and ":" in name)
+    return bool(_DRIVE.match(name)) or (os.name == "nt" and ":" in name)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, cast
 
 from dvsprep.errors import ArchiveError
-from dvsprep.raw.extract import GIB, MAX_MEMBERS, Meter, RefusedError, Telling, plain, reading, twice
+from dvsprep.raw.extract import GIB, MAX_MEMBERS, Meter, RefusedError, Telling, parts_of, plain, reading, twice
 
 
 def inflate_with_zlib(packed: bytes, size: int) -> bytes:
@@ -79,7 +79,7 @@ class Archive:
                 if not plain(info, meter):
                     continue
                 meter.add(info.file_size)
-                name = "/".join(PurePosixPath(info.filename).parts)
+                name = "/".join(parts_of(info.filename))
                 if name in found:
                     raise twice(name)
                 found[name] = Entry(
