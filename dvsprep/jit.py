@@ -36,6 +36,7 @@ with _without_blas():
     from numba.core import config, types
     from numba.extending import intrinsic
 
+NUMBA = numba.__version__
 Kernel = Callable[..., Any]
 settings: Any = config  # built at import from the environment; type checkers do not see what is in it
 

@@ -304,8 +304,9 @@ class Job(Workspace):
         )
 
     def _provenance(self) -> dict[str, Any]:
-        import numba
         import numpy as np
+
+        from dvsprep.jit import NUMBA
 
         return {
             "files": self.files(),
@@ -313,7 +314,7 @@ class Job(Workspace):
             "title": self.dataset.title,
             "paper": self.dataset.paper,
             "licence": self.dataset.licence,
-            "versions": {"numpy": np.__version__, "numba": numba.__version__},
+            "versions": {"numpy": np.__version__, "numba": NUMBA},
         }
 
     def _bar(self, what: str, total: int) -> Any:
