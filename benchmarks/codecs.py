@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks import lookalike, machine
 from dvsprep import cache, events, integrate
-from dvsprep.cache import Header, build
+from dvsprep.cache import Header, build, sparse
 from dvsprep.cache.codec import CODECS
 from dvsprep.cache.cutting import Piece
 from dvsprep.cache.layout import pack_rows, packing_of
@@ -108,6 +108,7 @@ def table(head: str, rows: Iterator[list[str]]) -> str:
 
 
 def main() -> None:
+    sparse.load()
     with tempfile.TemporaryDirectory(prefix="dvsprep-codecs-") as folder:
         events_table = table(
             "events of|events|codec|bytes an event|pack, ns an event|unpack, ns an event|without times, ns an event",
