@@ -93,6 +93,6 @@ def group(name: str, answers: dict[str, Answer], requests: dict[str, Request], r
                 what = f"epoch with {workers} workers, tonic"
                 rest = answers["export"]["facts"]["remainders"]
                 found[what] = epochs(ours, answers[f"tonic epoch {workers}"], what, rest)
-        for key in ("ours fly", "ours preloaded", "ours bare"):
+        for key in ("ours fly", "ours preloaded", "ours bare", "ours integers 0", "ours integers 2"):
             found[f"{key.removeprefix('ours ')} and stored"] = epochs(answers[key], answers["ours epoch 0"], key)
     return found

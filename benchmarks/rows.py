@@ -81,7 +81,7 @@ def runs(duration: int, samples: int) -> list[Run]:
         options = dvs | {"spec": spec}
         made.append(Run(f"ours {name}", DVSPREP, "frames", "frames", "folder", options, ("ours folder",)))
         made.append(Run(f"sj {name}", SPIKINGJELLY, "frames", "frames", "spikingjelly", options, ("sj build",)))
-    epoch = dvs | {"spec": NUMBER, "samples": samples, "fly": False, "keep": True}
+    epoch = dvs | {"spec": NUMBER, "samples": samples, "fly": False, "keep": True, "floating": True}
     made.append(Run("export", DVSPREP, "", "export", "folder", dvs | {"spec": NUMBER}, ("ours folder",)))
     for workers in (0, 2):
         options = epoch | {"workers": workers}
@@ -94,6 +94,9 @@ def runs(duration: int, samples: int) -> list[Run]:
     bare = epoch | {"workers": 0, "keep": False}
     made.append(Run("ours bare", DVSPREP, "loading", "epoch", "folder", bare, ("ours number",)))
     made.append(Run("sj bare", SPIKINGJELLY, "loading", "epoch", "spikingjelly", bare, ("sj number",)))
+    for workers in (0, 2):
+        made.append(Run(f"ours integers {workers}", DVSPREP, "loading", "epoch", "folder",
+                        epoch | {"workers": workers, "floating": False}, ("ours number",)))  # fmt: skip
     preloaded = epoch | {"workers": 2, "preload": True}
     made.append(Run("ours preloaded", DVSPREP, "loading", "epoch", "folder", preloaded, ("ours number",)))
     fly = epoch | {"workers": 0, "fly": True}
@@ -141,6 +144,12 @@ def rows(duration: int, samples: int, small: int) -> list[Row]:
     made += [
         Row("fly", "loading", "the same, 0 workers, frames made on the fly from the event cache", sj,
             Figure("ours fly", ("epoch",)), Figure("sj epoch 0", ("epoch",)), 8, moves=("epoch events", "epoch")),
+        *(
+            Row(f"integers {workers}", "loading", f"the same, {workers} workers, integers made float32 by torch", sj,
+                Figure(f"ours integers {workers}", ("epoch",)), Figure(f"sj epoch {workers}", ("epoch",)), None,
+                moves=("epoch stored", "epoch"))
+            for workers in (0, 2)
+        ),
         Row("preloaded", "loading", "stored frames, 2 workers, preload=True: unpacked into shared memory before", sj,
             Figure("ours preloaded", ("epoch",)), Figure("sj epoch 2", ("epoch",)), None,
             moves=("epoch stored", "epoch")),

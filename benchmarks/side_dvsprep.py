@@ -124,6 +124,8 @@ def epoch(request: Request, laps: Laps) -> None:
         source = dvsprep.open(made.events_paths()["train"]).frames(made.spec)
     else:
         source = dvsprep.open(made.frames_paths()["train"], preload=request.get("preload", False))
+    if request.get("floating"):
+        source = source.astype("float32")
     epochs.run(source, names(source), request, laps)
 
 
