@@ -18,14 +18,14 @@ def _without_blas() -> Iterator[None]:
     A user's own Numba function that multiplies matrices finds SciPy all the same: Numba imports it again where it
     compiles one, and what it had noted is put right.
     """
-    if not {"numba", "scipy.linalg"}.isdisjoint(sys.modules) or importlib.util.find_spec("scipy") is None:
+    if not {"numba", "scipy"}.isdisjoint(sys.modules) or importlib.util.find_spec("scipy") is None:
         yield
         return
-    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]  # which makes its import an ImportError
+    sys.modules["scipy"] = None  # type: ignore[assignment]  # which makes its import an ImportError
     try:
         yield
     finally:
-        del sys.modules["scipy.linalg"]
+        del sys.modules["scipy"]
     numba.np.arraymath._HAVE_BLAS = True
 
 
