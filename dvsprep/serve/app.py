@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from dvsprep.errors import DvsprepError
-from dvsprep.serve import problems
+from dvsprep.serve import build_routes, builds, problems
 from dvsprep.serve.guard import MAX_BODY, Guard
 from dvsprep.serve.library import Library
 from dvsprep.serve.routes import routes
@@ -24,15 +27,27 @@ PAGE = Path(__file__).with_name("page")
 def create(settings: Settings) -> Starlette:
     """Return the application."""
     handlers: dict[Any, Any] = dict.fromkeys((DvsprepError, HTTPException, OSError, Exception), problems.handle)
+    roots = [Path(root) for root in settings.roots]
+    queue = builds.writable(roots) if settings.build else None
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        if queue is not None:
+            queue.start()
+        yield
+        if queue is not None:
+            await asyncio.to_thread(queue.stop)
+
     app = Starlette(
-        routes=[*routes(), Mount("/", StaticFiles(directory=PAGE, html=True))],
+        routes=[*routes(), *build_routes.routes(), Mount("/", StaticFiles(directory=PAGE, html=True))],
         middleware=[Middleware(Guard, settings=settings)],
         exception_handlers=handlers,
         max_body_size=MAX_BODY,
+        lifespan=lifespan,
     )
     app.state.settings = settings
-    app.state.library = Library([Path(root) for root in settings.roots])
-    app.state.builds = None
+    app.state.library = Library(roots)
+    app.state.builds = queue
     return app
 
 

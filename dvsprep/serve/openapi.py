@@ -55,6 +55,14 @@ PROBLEM = _object(
         "code": TEXT, "exit_code": WHOLE,
     }
 )  # fmt: skip
+BUILD = _object(
+    {
+        "id": TEXT, "dataset": TEXT, "spec": ANY, "options": ANY,
+        "state": {"enum": ["queued", "running", "done", "failed", "cancelled"]}, "stage": {"type": ["string", "null"]},
+        "done": WHOLE, "total": WHOLE, "says": {"type": "array", "items": TEXT}, "caches": ANY,
+        "error": {"type": ["object", "null"]}, "created": {"type": "number"},
+    }
+)  # fmt: skip
 
 
 def _query(name: str, schema: Json, what: str) -> Json:
@@ -187,4 +195,28 @@ def _body(schema: Json) -> Json:
 
 
 def _builds() -> Json:
-    return {}
+    id = {"name": "id", "in": "path", "required": True, "schema": TEXT, "description": "As POST told it."}
+    asked = _object(
+        {"dataset": TEXT, "spec": SPEC},
+        split={"type": ["number", "string", "null"], "description": "A fraction or the name of a published split."},
+        seed={"type": "integer"},
+        instances={"enum": ["rows", "first", "merged"]},
+    ) | {"additionalProperties": False}
+    one = "/v1/builds/{id}"
+    return {
+        "/v1/builds": {
+            "get": _operation("All builds.", _ok(_object({"builds": {"type": "array", "items": BUILD}}))),
+            "post": _operation(
+                "Build the frame caches of a dataset; who asks again is told of the same build.",
+                _ok(BUILD) | _ok(BUILD, status="202"),
+                requestBody=_body(asked),
+            ),
+        },
+        one: {
+            "get": _operation("A build.", _ok(BUILD), [id]),
+            "delete": _operation("Cancel a build; what it has done is kept.", _ok(BUILD), [id]),
+        },
+        f"{one}/events": _get(
+            "Server-sent events: the build whenever it changes.", _ok(TEXT, "text/event-stream"), [id]
+        ),
+    }

@@ -93,6 +93,7 @@ def _bound(settings: Settings) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listening.bind((settings.host, settings.port))
+        listening.listen(CONNECTIONS)  # from now on who asks waits, rather than being refused
         listening.set_inheritable(True)
     except OSError as error:
         listening.close()

@@ -1,0 +1,264 @@
+"""Builds on request: one however many ask, told as it goes, cancelled, gone on with after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import making
+import pytest
+import requests
+import serving
+
+from dvsprep import cache
+from dvsprep.pipeline import Job
+from dvsprep.serve.builds import Builds
+from dvsprep.types import FrameSpec
+
+SPEC = {"split_by": "number", "T": 3}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+def ended(base: str, id: str, within: float = 120) -> dict[str, Any]:
+    """Follow a build's events to its end."""
+    with requests.get(f"{base}/v1/builds/{id}/events", stream=True, timeout=within) as stream:
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        told = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith(b"data: ")]
+    assert told
+    return told[-1] | {"history": told}
+
+
+def test_a_build_is_told_as_it_goes_and_served_when_done(home: Path) -> None:
+    with serving.running(home) as base:
+        posted = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=60)
+        assert posted.status_code == 202
+        build = ended(base, posted.json()["id"])
+        assert build["state"] == "done", build
+        stages = {step["stage"] for step in build["history"]}
+        assert {"events train", "frames train"} & stages
+        assert any("frames:" in line for line in build["says"])
+        id = build["caches"]["train"]
+        assert requests.get(f"{base}/v1/caches/{id}", timeout=30).json()["samples"] == 72
+        alone = Job("sample", home / "alone", FrameSpec("number", T=3))
+        alone.run()
+        made = requests.get(f"{base}/v1/caches/{id}/file", timeout=30).content
+        assert made == alone.frames_paths()["train"].read_bytes()
+        assert requests.get(f"{base}{posted.headers['Location']}", timeout=30).json()["state"] == "done"
+        assert 'dvsprep_builds_ended_total{state="done"} ' in requests.get(f"{base}/metrics", timeout=30).text
+
+
+def test_many_who_ask_are_told_of_one_build(home: Path) -> None:
+    with serving.running(home) as one, serving.running(home) as other:
+        answers: list[requests.Response] = []
+        asked = {"dataset": "sample", "spec": SPEC}
+
+        def ask(base: str) -> None:
+            answers.append(requests.post(f"{base}/v1/builds", json=asked, timeout=60))
+
+        threads = [threading.Thread(target=ask, args=((one, other)[i % 2],)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert len({answer.json()["id"] for answer in answers}) == 1
+        assert [answer.status_code for answer in answers].count(202) == 1
+        build = ended(other, answers[0].json()["id"])
+        assert build["state"] == "done"
+        assert len(requests.get(f"{one}/v1/builds", timeout=30).json()["builds"]) == 1
+
+
+class Slow:
+    """A plugin whose build lasts until it is ended, or until a file says go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.go = folder / "go"
+        body = (
+            f"import time, pathlib\n    for _ in range(2000):\n"
+            f"        if pathlib.Path({str(self.go)!r}).exists():\n            break\n"
+            f"        time.sleep(0.05)\n    return np.zeros((2, 2, H, W), np.uint8)"
+        )
+        self.name = making.plugin(folder, body, "slow")
+        self.asked = {"dataset": "sample", "spec": {"split_by": "plugin", "plugin": self.name}}
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Slow:
+    return Slow(tmp_path)
+
+
+def wait_for(base: str, id: str, state: str) -> dict[str, Any]:
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        build: dict[str, Any] = requests.get(f"{base}/v1/builds/{id}", timeout=30).json()
+        if build["state"] == state and (state != "running" or "frames" in str(build["stage"])):
+            return build
+        time.sleep(0.1)
+    raise AssertionError(f"the build is {build['state']} at {build['stage']}, not {state}")
+
+
+def test_a_build_can_be_cancelled_waiting_or_running(home: Path, slow: Slow) -> None:
+    with serving.running(home, plugins=(slow.name,)) as base:
+        first = requests.post(f"{base}/v1/builds", json=slow.asked, timeout=60).json()["id"]
+        second = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=60).json()["id"]
+        wait_for(base, first, "running")
+        assert requests.delete(f"{base}/v1/builds/{second}", timeout=30).json()["state"] == "cancelled"
+        requests.delete(f"{base}/v1/builds/{first}", timeout=30)
+        assert ended(base, first)["state"] == "cancelled"
+        assert requests.delete(f"{base}/v1/builds/{first}", timeout=30).json()["state"] == "cancelled"
+        again = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=60)
+        assert (again.status_code, again.json()["id"]) == (202, second)
+        assert ended(base, second)["state"] == "done"
+
+
+def serve(home: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a service in a process of its own."""
+    command = making.command("serve", "--root", home, "--port", 0, *more)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    yield process, line.split()[-1]
+    process.kill()
+    process.wait(30)
+    process.stderr.close()
+
+
+def test_a_killed_service_leaves_its_queue_to_the_next(home: Path, slow: Slow) -> None:
+    first = serve(home, "--allow-plugins", slow.name)
+    process, base = next(first)
+    running = requests.post(f"{base}/v1/builds", json=slow.asked, timeout=60).json()["id"]
+    waiting = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=60).json()["id"]
+    wait_for(base, running, "running")
+    os.kill(process.pid, signal.SIGKILL)
+    assert next(first, None) is None
+    assert Builds(home).get(running)["state"] == "running"  # nobody was there to say otherwise
+    slow.go.touch()
+    with serving.running(home, plugins=(slow.name,)) as base:
+        assert ended(base, running)["state"] == "done"
+        assert ended(base, waiting)["state"] == "done"
+    assert [p for p in making.leftovers(home) if "spool" in p or "tmp" in p] == []
+
+
+def test_a_service_that_stops_leaves_the_running_build_to_the_next(home: Path, slow: Slow) -> None:
+    with serving.running(home, plugins=(slow.name,)) as base:
+        id = requests.post(f"{base}/v1/builds", json=slow.asked, timeout=60).json()["id"]
+        wait_for(base, id, "running")
+    assert Builds(home).get(id)["state"] == "queued"
+    slow.go.touch()
+    with serving.running(home, plugins=(slow.name,)) as base:
+        assert ended(base, id)["state"] == "done"
+
+
+def test_a_build_that_fails_says_why_in_the_words_of_the_command_line(home: Path, tmp_path: Path) -> None:
+    plugin = making.plugin(tmp_path, "raise RuntimeError('no luck')", "unlucky")
+    asked = {"dataset": "sample", "spec": {"split_by": "plugin", "plugin": plugin}}
+    with serving.running(home, plugins=(plugin,)) as base:
+        build = ended(base, requests.post(f"{base}/v1/builds", json=asked, timeout=60).json()["id"])
+        assert build["state"] == "failed"
+        assert build["error"]["exit_code"] == 2
+        assert "no luck" in build["error"]["message"]
+        by_hand = {"dataset": "dvs128", "spec": SPEC}
+        build = ended(base, requests.post(f"{base}/v1/builds", json=by_hand, timeout=60).json()["id"])
+        assert (build["state"], build["error"]["exit_code"]) == ("failed", 3)
+
+
+WRONG: list[tuple[Any, int]] = [
+    ({"dataset": "nothing", "spec": SPEC}, 404),
+    ({"dataset": "../sample", "spec": SPEC}, 404),
+    ({"dataset": "sample"}, 400),
+    ({"dataset": "sample", "spec": {}}, 400),
+    ({"dataset": "sample", "spec": SPEC, "root": "/tmp"}, 400),
+    ({"dataset": "sample", "spec": SPEC | {"T": 0}}, 400),
+    ({"dataset": "sample", "spec": SPEC | {"T": 100_000}}, 400),
+    ({"dataset": "sample", "spec": SPEC | {"T": True}}, 400),
+    ({"dataset": "sample", "spec": SPEC | {"x": 1}}, 400),
+    ({"dataset": "sample", "spec": {"split_by": "duration", "duration": 1}}, 400),
+    ({"dataset": "sample", "spec": {"split_by": "plugin", "plugin": "os:system"}}, 400),
+    ({"dataset": "sample", "spec": SPEC | {"plugin": "os:system"}}, 400),
+    ({"dataset": "sample", "spec": SPEC, "split": "/etc/passwd"}, 400),
+    ({"dataset": "sample", "spec": SPEC, "split": "../../x.json"}, 400),
+    ({"dataset": "sample", "spec": SPEC, "split": 2.5}, 400),
+    ({"dataset": "sample", "spec": SPEC, "seed": "x"}, 400),
+    ({"dataset": "sample", "spec": SPEC, "instances": "all"}, 400),
+    ({"dataset": 3, "spec": SPEC}, 400),
+    ([], 400),
+    (None, 400),
+]
+
+
+@pytest.mark.parametrize(("asked", "status"), WRONG, ids=[json.dumps(asked)[:70] for asked, _ in WRONG])
+def test_what_may_not_be_built_is_refused(service: str, root: Path, asked: Any, status: int) -> None:
+    answer = requests.post(
+        f"{service}/v1/builds", data=json.dumps(asked), headers={"Content-Type": "application/json"}, timeout=60
+    )
+    assert answer.status_code == status, answer.text
+    assert answer.json()["exit_code"] == {400: 2, 404: 3}[status]
+    assert requests.get(f"{service}/v1/builds", timeout=30).json()["builds"] == []
+
+
+@pytest.mark.parametrize("id", ["0123456789abcdef", "..", "%2e%2e%2fx", "x" * 300, "change"])
+def test_no_build_is_found_by_a_path(service: str, id: str) -> None:
+    for method in ("GET", "DELETE"):
+        assert serving.ask(service, f"/v1/builds/{id}", method).status in (404, 405)
+    assert serving.ask(service, f"/v1/builds/{id}/events").status == 404
+
+
+def test_a_service_without_builds_says_so(home: Path, frames: cache.FrameCache) -> None:
+    (home / frames.path.name).write_bytes(frames.path.read_bytes())
+    with serving.running(home, build=False) as base:
+        assert requests.get(f"{base}/v1/caches", timeout=30).json()["builds"] is False
+        answer = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=30)
+        assert answer.status_code == 403
+        assert not any("/builds" in path for path in requests.get(f"{base}/openapi.json", timeout=30).json()["paths"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes mean something else there")
+def test_a_read_only_root_is_served_without_builds(home: Path, frames: cache.FrameCache) -> None:
+    (home / frames.path.name).write_bytes(frames.path.read_bytes())
+    before = making.tree(home)
+    # As somebody who may not write there: root may everywhere, but others may not read root's Python; so first.
+    script = (
+        "import os, sys, dvsprep.serve.app, dvsprep.serve.protocol, dvsprep.cli.serve, uvicorn.server\n"
+        "import dvsprep.cache, uvicorn.lifespan.on, uvicorn.loops.auto, encodings.idna\n"
+        "if os.getuid() == 0: os.setgroups([]), os.setgid(65534), os.setuid(65534)\n"
+        "from dvsprep.cli import run\nrun()"
+    )
+    for folder in (home, *home.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    home.chmod(0o555)
+    (home / frames.path.name).chmod(0o444)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "serve", "--root", str(home), "--port", "0"], stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"NUMBA_CACHE_DIR": "", "HOME": "/nonexistent"},
+    )  # fmt: skip
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    try:
+        base = line.split()[-1]
+        told = requests.get(f"{base}/v1/caches", timeout=30).json()
+        assert told["builds"] is False
+        (facts,) = told["caches"]
+        assert requests.get(f"{base}/v1/caches/{facts['id']}/samples/3", timeout=30).content == frames[3][0].tobytes()
+        assert (
+            requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=30).status_code == 403
+        )
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+    after = making.tree(home)
+    assert {k: v[2] for k, v in after.items()} == {k: v[2] for k, v in before.items()}
