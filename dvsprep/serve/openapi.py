@@ -195,7 +195,13 @@ def _body(schema: Json) -> Json:
 
 
 def _builds() -> Json:
-    id = {"name": "id", "in": "path", "required": True, "schema": TEXT, "description": "As POST told it."}
+    id = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": TEXT | {"pattern": "^[0-9a-f]{16}$"},
+        "description": "As POST told it.",
+    }
     asked = _object(
         {"dataset": TEXT, "spec": SPEC},
         split={"type": ["number", "string", "null"], "description": "A fraction or the name of a published split."},

@@ -248,6 +248,7 @@ def test_a_read_only_root_is_served_without_builds(home: Path, frames: cache.Fra
     assert process.stderr is not None
     line = process.stderr.readline()
     try:
+        assert "http://" in line, line + process.communicate(timeout=30)[1]
         base = line.split()[-1]
         told = requests.get(f"{base}/v1/caches", timeout=30).json()
         assert told["builds"] is False
