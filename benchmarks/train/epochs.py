@@ -36,6 +36,7 @@ SPEED = re.compile(r"train speed = *([\d.]+) images/s, test speed = *([\d.]+) im
 class Script(NamedTuple):
     """A script of both sides; ``images`` are those of the files that it is timed on."""
 
+    name: str
     title: str
     ours: str
     theirs: str
@@ -45,14 +46,17 @@ class Script(NamedTuple):
 
 
 CSNN = "-T 4 -b 64 -channels 64 -opt sgd -lr 0.1 -epochs 2"
+SAME = "--shift 0 --no-flip"  # theirs does not augment
 COLUMNS = "-b 128 -opt sgd -lr 0.1 -epochs 2"
 FEW, MANY = {"train": 1280, "test": 320}, {"train": 6400, "test": 1280}
 SCRIPTS = [
-    Script("CSNN, float32", "fashion_mnist --no-amp", "conv_fashion_mnist", FEW, CSNN, 3),
-    Script("CSNN, bfloat16 (our default here)", "fashion_mnist --amp", "conv_fashion_mnist", FEW, CSNN, 3),
+    Script("float32", "CSNN, float32", f"fashion_mnist --no-amp {SAME}", "conv_fashion_mnist", FEW, CSNN, 3),
+    Script(
+        "bfloat16", "CSNN, bfloat16, our default", f"fashion_mnist --amp {SAME}", "conv_fashion_mnist", FEW, CSNN, 3
+    ),
     *(
-        Script(f"sequential, {title}", "sequential_fmnist", "rsnn_sequential_fmnist", MANY, f"-model {m} {COLUMNS}", 4)
-        for m, title in (("plain", "plain"), ("ss", "stateful synapse"), ("fb", "feedback"))
+        Script(m, title, "sequential_fmnist", "rsnn_sequential_fmnist", MANY, f"-model {m} {COLUMNS}", 4)
+        for m, title in (("plain", "sequential, plain"), ("ss", "sequential, synapse"), ("fb", "sequential, feedback"))
     ),
 ]
 
@@ -63,19 +67,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cores", type=int, default=2, help="CPUs of each side (2)")
     parser.add_argument("--peer-python", help="a Python with spikingjelly; one is made unless told")
     parser.add_argument("--data-dir", type=Path, help="where Fashion-MNIST's files lie")
+    parser.add_argument("--only", nargs="+", choices=[s.name for s in SCRIPTS], help="these anew, the others stay")
     args = parser.parse_args(argv)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
     peer = args.peer_python or environments.python("spikingjelly")
-    figures: dict[str, list[float]] = {}
+    chosen = [script for script in SCRIPTS if not args.only or script.name in args.only]
+    measured_now: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="dvsprep-epochs-") as folder:
         for round_ in range(args.rounds):
-            for script in SCRIPTS:
+            for script in chosen:
                 data = prepared(Path(folder), script.images, args.data_dir)
-                for key, seconds in measured(script, data, peer, figures).items():
-                    figures.setdefault(key, []).append(seconds)
+                for key, seconds in measured(script, data, peer, measured_now).items():
+                    measured_now.setdefault(key, []).append(seconds)
                     print(f"round {round_ + 1}: {key}: {seconds:.1f} s an epoch", file=sys.stderr, flush=True)
-    known = {"facts": facts(args), "seconds": figures}
+    before = json.loads(RESULTS.read_text())["seconds"] if args.only and RESULTS.is_file() else {}
+    known = {"facts": facts(args), "seconds": before | measured_now}
     RESULTS.write_text(json.dumps(known, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(markdown(known))
     print(markdown(known), end="")
@@ -151,7 +158,7 @@ def facts(args: argparse.Namespace) -> dict[str, str]:
 def markdown(known: dict[str, Any]) -> str:
     """Return the page."""
     lines = [["script", "train", "SpikingJelly", "ratio", "bar", "its readers"]]
-    for script in SCRIPTS:
+    for script in (script for script in SCRIPTS if _ours(script) in known["seconds"]):
         own = median(known["seconds"][_ours(script)])
         peers = {readers: median(known["seconds"][_theirs(script, readers)]) for readers in (0, READERS)}
         readers = min(peers, key=peers.__getitem__)
