@@ -37,6 +37,12 @@ class FashionMNISTTrainer(ImagesTrainer):
         name = f"T{args.T}_b{args.batch_size}_{args.opt}_lr{args.lr:g}_c{args.channels}"
         return name + ("_amp" if args.amp else "") + ("_cupy" if args.backend == "cupy" else "")
 
+    def load_data(self, args: Namespace) -> Data:
+        """Read the images; a folder for pictures that cannot be made is no news for the end of a run."""
+        if args.save_es is not None:
+            args.save_es.mkdir(parents=True, exist_ok=True)
+        return super().load_data(args)
+
     def load_model(self, args: Namespace, num_classes: int) -> nn.Module:
         """Return the network."""
         return models.CSNN(args.channels, classes=num_classes)

@@ -125,6 +125,12 @@ def test_first_spikes_are_drawn_with_and_without_resume(capsys):
         assert gif.n_frames == 2
 
 
+def test_a_folder_for_pictures_that_is_a_file_is_told_before_training(capsys):
+    code, line = refuse(capsys, *SMALL, "--save-es", "data/t10k-images-idx3-ubyte")
+    assert (code, line) == (6, "train.fashion_mnist: data/t10k-images-idx3-ubyte: File exists")
+    assert not Path("logs").exists()
+
+
 def test_a_picture_shows_every_feature_map():
     maps = np.random.default_rng(0).integers(0, 2, (11, 4, 3)).astype(np.float32)
     tiled = spike_maps.tiled(maps)
