@@ -148,7 +148,8 @@ def download(published: Published, folder: Path | None = None) -> Path:
 def augmented(images: Tensor, *, shift: int = 0, flip: bool = False, erase: float = 0.0) -> Tensor:
     """Return a batch [N, 1, H, W] of moved, mirrored and partly erased images; each drawn by itself.
 
-    Draws from torch's own generator, whose state a checkpoint holds: a resumed run sees the same images.
+    Draws from torch's own generator on the CPU, whose state a checkpoint holds: a resumed run sees the same images, and
+    every device does.
 
     Parameters
     ----------
@@ -164,13 +165,15 @@ def augmented(images: Tensor, *, shift: int = 0, flip: bool = False, erase: floa
     n, _, H, W = images.shape
     row, column = torch.arange(H).expand(n, H), torch.arange(W).expand(n, W)
     if erase:
-        images = images.masked_fill(_boxes(n, H, W) & (torch.rand(n) < erase)[:, None, None, None], 0)
+        holes = _boxes(n, H, W) & (torch.rand(n) < erase)[:, None, None, None]
+        images = images.masked_fill(holes.to(images.device), 0)
     if flip:
         column = torch.where(torch.rand(n, 1) < 0.5, column.flip(1), column)
     if shift:
         images = torch.nn.functional.pad(images, (shift,) * 4)
         row, column = (x + torch.randint(0, 2 * shift + 1, (n, 1)) for x in (row, column))
-    return images[torch.arange(n)[:, None, None], 0, row[:, :, None], column[:, None, :]].unsqueeze(1)
+    row, column, image = (x.to(images.device) for x in (row, column, torch.arange(n)))
+    return images[image[:, None, None], 0, row[:, :, None], column[:, None, :]].unsqueeze(1)
 
 
 def _boxes(n: int, H: int, W: int) -> Tensor:
