@@ -60,7 +60,7 @@ def measure(
         raise UsageError(f"{path}: a cache without samples has no speed")
     chosen = range(min(samples, len(opened)))
     rows = []
-    with tempfile.TemporaryDirectory(dir=opened.path.resolve().parent, prefix=".dvsprep-bench-") as folder:
+    with _copies(opened.path.resolve().parent) as folder:
         for codec in CODECS:
             say(f"{codec}: copying {len(chosen)} samples")
             copy = caches.copy_samples(opened, chosen, Path(folder, f"{codec}.h5"), codec=codec)
@@ -70,6 +70,16 @@ def measure(
                 with _readers(copy, n) as look:
                     rows.append(Row(codec, n, _rate(look, seconds), size))
     return rows
+
+
+def _copies(beside: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(dir=beside, prefix=".dvsprep-bench-")
+    except OSError as error:
+        raise UsageError(
+            f"{beside}: the copies to be measured cannot be written there: {error.strerror}",
+            hint="copy the cache to a folder of that disk that you may write",
+        ) from error
 
 
 def recommend(rows: Sequence[Row], current: str) -> tuple[str, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import tempfile
 
 from dvsprep import measuring
 from dvsprep.measuring import Row
@@ -44,3 +47,14 @@ def test_what_is_no_cache_is_one_line(run, tmp_path):
     done = run("bench", tmp_path / "x.h5")
     assert done.code == 5
     assert "no HDF5 file" in done.error
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(run, built, monkeypatch):
+    def refuses(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuses)
+    done = run("bench", built.train)
+    assert done.code == 2
+    assert "cannot be written there: Read-only file system" in done.error
+    assert "copy the cache to a folder of that disk" in done.error
