@@ -48,7 +48,7 @@ def join(where: torch.device) -> None:
         address = f"{os.environ.get('MASTER_ADDR', 'MASTER_ADDR')}:{os.environ.get('MASTER_PORT', 'MASTER_PORT')}"
         why = "the port is in use" if "EADDRINUSE" in str(error) else str(error).splitlines()[0]
         raise BackendError(
-            f"the {world()} processes cannot meet at {address}: {why}", hint="start them by torchrun --standalone"
+            f"the {world()} processes cannot meet at {address}: {why}", hint="start them by python -m train.launch"
         ) from None
 
 

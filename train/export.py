@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dvsprep.errors import DvsprepError, UsageError
-from train import arguments, checkpoint, functional
+from train import arguments, checkpoint, functional, neuron
 from train.logs import say
 from train.nir_read import from_nir, load
 from train.nir_write import nir, to_nir
@@ -87,19 +87,30 @@ def _trainer(path: Path, name: str, told: str | None) -> Trainer:
 
 
 @torch.no_grad()
-def compare(net: nn.Module, graph: Any, shape: tuple[int, ...], T: int = 8, samples: int = 4) -> dict[str, float]:
-    """Run network and graph on the same random input; tell how much of their spikes and outputs differ."""
+def compare(net: nn.Module, graph: Any, shape: tuple[int, ...], T: int = 8, samples: int = 4) -> dict[str, int | float]:
+    """Run network and graph on the same random input; count their neurons' outputs, and those that differ."""
     x = torch.rand((T, samples, *shape), generator=torch.Generator().manual_seed(0)) * 2
-    back = from_nir(graph).eval()
-    outputs = []
-    for each in (net.cpu(), back):
+    outputs, spikes = [], []
+    for each in (net.cpu(), from_nir(graph).eval()):
+        fired: dict[str, Tensor] = {}
+        hooks = [
+            module.register_forward_hook(
+                lambda _module, _inputs, s, fired=fired, name=name: fired.update({name: s.bool()})
+            )
+            for name, module in each.named_modules()
+            if isinstance(module, neuron.BaseNode)
+        ]
         functional.reset_net(each)
-        outputs.append(each(x))
+        outputs.append(each(x).mean(0))
         functional.reset_net(each)
-    differ = (outputs[0] - outputs[1]).abs()
+        for hook in hooks:
+            hook.remove()
+        spikes.append([*fired.values()])
+    differ = sum(int((a != b).sum()) for a, b in zip(*spikes, strict=True))
     return {
-        "outputs_that_differ": round(float((differ > 1e-5).float().mean()), 6),
-        "mean_difference_of_scores": round(float((outputs[0].mean(0) - outputs[1].mean(0)).abs().mean()), 6),
+        "spikes": sum(int(s.sum()) for s in spikes[0]),
+        "spikes_that_differ": differ,
+        "mean_difference_of_scores": round(float((outputs[0] - outputs[1]).abs().mean()), 6),
     }
 
 

@@ -16,19 +16,23 @@ import torch
 from sources import TinyTrainer
 
 from dvsprep.errors import BackendError, UsageError
-from train import checkpoint, distributed, layer, setup
+from train import checkpoint, distributed, launch, layer, setup
 from train.data import EpochSampler
 from train.layer.sync import sync_batch_norms
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = str(Path(__file__).with_name("world_run.py"))
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+LAUNCH = [sys.executable, "-m", "train.launch", "--nproc-per-node", "2"]
 FLAGS = ["--opt", "sgd", "--lr", "0.5", "--select-by", "last", "--no-amp"]
 
 
-def run(out: Path, *flags: object, two: bool = True, **environment: object) -> subprocess.CompletedProcess:
-    command = [*(TORCHRUN if two else [sys.executable]), SCRIPT, "--out-dir", str(out), *FLAGS, *map(str, flags)]
+def run(
+    out: Path, *flags: object, by: list[str] = TORCHRUN, two: bool = True, **environment: object
+) -> subprocess.CompletedProcess:
+    command = [*(by if two else [sys.executable]), SCRIPT, "--out-dir", str(out), *FLAGS, *map(str, flags)]
     told = os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
-    return subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=told, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def ending(folder: Path) -> dict:
@@ -58,8 +62,10 @@ def test_two_processes_train_as_one_does(tmp_path):
 
 
 def test_a_missing_cache_is_built_once_and_a_killed_process_ends_the_job_in_a_line(tmp_path):
-    done = run(tmp_path, "--epochs", 3, CACHE_IN=tmp_path / "root", DIE="1/2")
-    assert done.returncode == 1
+    done = run(tmp_path, "--epochs", 3, by=LAUNCH, CACHE_IN=tmp_path / "root", DIE="1/2")
+    assert done.returncode == 128 + 9
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "train.launch: process 1 was killed by SIGKILL"
     built = [json.loads(line) for line in re.findall(r"^\[[01], \d+\]$", done.stderr, re.MULTILINE)]
     assert sorted(rank for rank, _ in built) == [0, 1]
     assert len({inode for _, inode in built}) == 1
@@ -101,6 +107,15 @@ def test_a_port_in_use_is_one_line(two, monkeypatch):
         monkeypatch.setenv("MASTER_PORT", port)
         with pytest.raises(BackendError, match=rf"the 2 processes cannot meet at 127.0.0.1:{port}: the port is in use"):
             distributed.join(torch.device("cpu"))
+
+
+def test_a_port_in_use_is_one_line_of_the_launcher_s_too(capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which it would set for its processes
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert launch.main(["--nproc-per-node", "2", "--master-port", port, SCRIPT]) == BackendError.exit_code
+    told = f"train.launch: the processes cannot meet at 127.0.0.1:{port}: the port is in use (leave --master-port out"
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_another_number_of_processes_keeps_the_batch_or_says_why_not(two, tmp_path, capsys):
