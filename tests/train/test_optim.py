@@ -136,3 +136,21 @@ def test_infinity_and_nan_are_found():
     assert optim.all_finite([fine, torch.tensor([1, 2])])
     assert not optim.all_finite([fine, torch.tensor(math.nan)])
     assert not optim.all_finite([torch.tensor(math.inf), fine])
+
+
+@pytest.mark.parametrize("name", ["sgd", "sgd_nesterov", "adam", "adamw"])
+def test_one_kernel_steps_as_torch_s_own_loop(name):
+    ends = []
+    for device in ("cpu", "auto"):
+        args = flags("--opt", name, "--lr", "0.01", "--wd", "0.1", "--device", device)
+        torch.manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(shape)) for shape in ((7, 5), (3,), ())]  # PLIF's w has no dimension
+        optimizer = optim.OPTIMIZERS[name]([{"params": parameters, "weight_decay": 0.1}], args)
+        assert optimizer.defaults["fused"] is (True if device == "cpu" else None)
+        for _ in range(5):
+            for p in parameters:
+                p.grad = torch.randn(p.shape)
+            optimizer.step()
+        ends.append(parameters)
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other)
