@@ -211,6 +211,8 @@ class Column:
             return Block(self.dtype.str, self.row_shape, block.rows, self.chunk, [])
         if self.by_frame or block.dtype != self.dtype.str:
             block = repack(block, self.dtype, self.packing, by_frame=self.by_frame)
+        if not block.packed:  # and where no sample has any, there is no dataset to write to
+            return block
         at, zeros, write = int(self.starts[i]), (0,) * len(self.row_shape), self.dataset.id.write_direct_chunk
         for chunk in block.packed:
             write((at, *zeros), chunk.data, chunk.mask)
