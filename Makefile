@@ -1,4 +1,4 @@
-.PHONY: setup check test slow lint types imports bench bench-scale bench-kernels sample
+.PHONY: setup check test slow lint types imports bench bench-scale bench-serve bench-kernels sample
 
 setup:            ## install with everything the tests need
 	python -m pip install -e ".[dev]"
@@ -26,6 +26,9 @@ bench:            ## side by side with SpikingJelly and tonic; writes benchmarks
 
 bench-scale:      ## time and memory as data grow; adds to the same page
 	python -m benchmarks.scale
+
+bench-serve:      ## the cache service beside reading from disk, and under load
+	python -m benchmarks.serve --out benchmarks/serve.md
 
 bench-kernels:    ## the kernels alone, with pytest-benchmark
 	python -m pytest benchmarks/test_kernels.py

@@ -1,0 +1,29 @@
+"""The benchmark of the service does what it says, in small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import serve
+
+pytest.importorskip("torch", reason="it reads through torch's DataLoader")
+
+
+def test_every_part_runs_without_an_error(tmp_path: Path) -> None:
+    out = tmp_path / "serve.md"
+    serve.main(["--quick", "--out", str(out), "--folder", str(tmp_path)])
+    facts = json.loads(out.with_suffix(".json").read_text())
+    assert facts["epoch"]["of disk"]["disk"] == 1.0
+    assert facts["load"]["errors"] == facts["eight"]["errors"] == []
+    assert facts["load"]["samples"] == serve.QUICK["clients"] * serve.QUICK["each"]
+    text = out.read_text()
+    assert f"| served | {facts['epoch']['samples/s']['served']:,} |" in text
+    assert "0 errors" in text
+
+
+def test_the_page_is_what_the_last_run_made() -> None:
+    page = Path(serve.__file__).with_name("serve.md")
+    assert page.read_text() == serve.page(json.loads(page.with_suffix(".json").read_text()))
