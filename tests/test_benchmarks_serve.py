@@ -27,3 +27,14 @@ def test_every_part_runs_without_an_error(tmp_path: Path) -> None:
 def test_the_page_is_what_the_last_run_made() -> None:
     page = Path(serve.__file__).with_name("serve.md")
     assert page.read_text() == serve.page(json.loads(page.with_suffix(".json").read_text()))
+
+
+def test_the_documents_quote_the_page() -> None:
+    root = Path(serve.__file__).parents[1]
+    facts = json.loads((root / "benchmarks" / "serve.json").read_text())
+    served, mirror = (str(facts["epoch"]["of disk"][name]) for name in ("served", "mirror"))
+    for document in ("README.md", "docs/service.md"):
+        text = (root / document).read_text()
+        assert f"{served} times" in text
+        assert f"{mirror} times" in text
+    assert f"{facts['load']['samples/s']:,} samples" in (root / "docs" / "service.md").read_text()
