@@ -93,7 +93,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add("--cutmix-alpha", type=number(0), default=0.0, help="cutmix's Beta parameter; 0 is none")
     add("--model-ema", action="store_true", help="validate and test a moving average of the network")
     add("--model-ema-decay", type=number(0, 1), default=0.999, help="of that average, a step")
-    add("--model-ema-steps", type=positive, default=1, help="steps from one update of that average to the next")
+    add("--model-ema-steps", type=positive, default=1, help="steps between its updates, in an epoch")
     add("--sync-bn", action="store_true", help="BatchNorm over the batches of all processes, not of each")
     add("--ra-sampler", dest="ra_reps", action="store_const", const=4, default=1, help="--ra-reps 4")
     add("--ra-reps", type=positive, default=1, help="repeated augmentation: drawings of a sample in a batch")

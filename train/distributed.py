@@ -79,7 +79,7 @@ def total(values: Tensor) -> Tensor:
     """Return the sum over all processes."""
     if world() == 1:
         return values
-    summed = values.to(_here())
+    summed = values.to(_here(), copy=True)
     dist.all_reduce(summed)
     return summed.to(values.device)
 
@@ -87,11 +87,11 @@ def total(values: Tensor) -> Tensor:
 class _Total(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, values: Tensor) -> Tensor:
-        return total(values.clone())
+        return total(values)
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> Tensor:
-        return total(gradient.clone())  # what every process sees depends on what each one gave
+        return total(gradient)  # what every process sees depends on what each one gave
 
 
 def differentiable_total(values: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from train import layer, neuron
 from train.backends.cpu import block
+from train.functional import in_order
 
 
 class FusedSequential(nn.Sequential):
@@ -41,7 +42,7 @@ def fuse(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if type(module) is nn.Sequential:
             module.__class__ = FusedSequential
-        elif hasattr(module, "chain"):
+        elif getattr(module, "chain", None) is in_order:
             module.chain = fused_in_order  # type: ignore[assignment]
         elif isinstance(module, nn.Conv2d):
             # Written anew: `contiguous` leaves one input channel as it is, which torch then takes for the other layout.

@@ -142,7 +142,7 @@ class Trainer:
                 nn.utils.clip_grad_norm_(model.parameters(), args.clip_grad_norm)
             scaler.step(optimizer)
             scaler.update()
-            if model_ema is not None and number % args.model_ema_steps == 0:
+            if model_ema is not None and (number - 1) % args.model_ema_steps == 0:
                 model_ema.update_parameters(model)
             if weight:
                 meter.add(value, *self.cal_acc1_acc5(output.detach(), labels), output.detach(), labels)

@@ -134,6 +134,16 @@ def test_fused_on_the_cpu_it_is_the_same_network(name):
     torch.testing.assert_close(net.conv1.weight.grad, gradient, rtol=1e-2, atol=1e-3 * float(gradient.abs().max()))
 
 
+def test_a_user_s_own_chain_is_left_alone():
+    class Mine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.chain = nn.Sequential(layer.Linear(2, 2))
+
+    net = fused.fuse(Mine())
+    assert isinstance(net.chain, nn.Sequential)
+
+
 def saved(folder, state, digits=None):
     path = folder / "weights.pth"
     torch.save(state, path)

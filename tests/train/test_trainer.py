@@ -297,6 +297,13 @@ def test_hooks_are_called_with_the_field_s_signatures(tmp_path):
     assert [row["lr"] for row in ending(result["out_dir"])[1]] == [0.02, 0.01, 0.005]
 
 
+def test_the_moving_average_moves_every_so_many_steps(tmp_path):
+    """16 samples in batches of 8 are two steps an epoch, of three; every epoch moves it at least once."""
+    for steps, updates in ((1, 6), (2, 3), (3, 3)):
+        out = run(tmp_path / str(steps), "--model-ema", "--model-ema-steps", steps)["out_dir"]
+        assert int(ending(out)[0]["ema"]["n_averaged"]) == updates
+
+
 def test_without_a_validation_set_the_last_epoch_counts(tmp_path, capsys):
     class Unvalidated(TinyTrainer):
         def load_data(self, args):
