@@ -68,7 +68,7 @@ class ImageNetTrainer(Trainer):
             if part.classes != train.classes:
                 odd = sorted(set(part.classes) ^ set(train.classes))
                 raise UsageError(f"{folders[name]}: has not the classes of train: {odd[0]} is in one only")
-        args.facts = {"classes": list(train.classes), "channels": 3, "sensor": [args.val_crop_size] * 2, "T": args.T}
+        args.facts = {"classes": list(train.classes), "channels": 3, "T": args.T}
         if wrong := setup.differences(args.facts, getattr(args, "resumed_facts", {})):
             raise UsageError(f"{args.resume}: was trained on other images: {'; '.join(wrong)}", hint="give its folder")
         if "test" in parts and "val" in parts:

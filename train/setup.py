@@ -20,6 +20,8 @@ from train.logs import say
 
 # Flags of one start: a resumed run takes all others from its checkpoint unless they are given.
 OF_ONE_START = ("resume", "explicit", "out_dir", "device", "workers", "test_only", "tensorboard")
+# What a network is, where the shapes of its weights do not always tell.
+OF_THE_NETWORK = ("model", "neuron", "connect", "tau")
 DERIVED = ("amp_dtype", "num_classes", "facts")
 
 
@@ -36,6 +38,11 @@ def resumed(args: Namespace) -> tuple[dict[str, Any] | None, Path]:
             continue
         if name not in args.explicit:
             setattr(args, name, value)
+        elif getattr(args, name) != value and name in OF_THE_NETWORK:
+            raise UsageError(
+                f"{path}: of another network: --{name} was {value}, {getattr(args, name)} is asked for",
+                hint=f"leave --{name} out",
+            )
         elif getattr(args, name) != value:
             say(f"--{name.replace('_', '-')} is {getattr(args, name)} now and was {value}")
     args.resumed_facts = content["facts"]

@@ -63,6 +63,10 @@ def test_it_trains_and_tests_with_the_field_s_spellings(data, tmp_path, capsys):
     again, out, err = run(capsys, "--data-dir", data, "--resume", result["out_dir"], "--test-only")
     assert again == 0, err
     assert json.loads(out)["test_acc"] == result["test_acc"]
+    for flag, was, asked in (("--model", "sew_resnet18", "spiking_resnet18"), ("--neuron", "plif", "lif")):
+        code, _, err = run(capsys, "--data-dir", data, "--resume", result["out_dir"], flag, asked)
+        assert code == 2
+        assert f"of another network: {flag} was {was}, {asked} is asked for (leave {flag} out)" in last_line(err)
 
 
 def test_the_module_runs_as_documented(data, tmp_path):
