@@ -34,6 +34,7 @@ COMMANDS = {
     "bench": "Measure how fast a cache reads here, by codec and workers.",
     "play": "Show a sample: in a window, in the terminal, or as a GIF or PNG.",
     "export": "Write samples as npz, npy, png or h5.",
+    "card": "Write a cache's data card: counts, statistics, samples, sources.",
     "convert": "Turn recordings or event caches into npz, DAT, text or an event cache.",
     "serve": "Serve finished caches over HTTP, to trainers and browsers.",
     "pull": "Fetch a served cache whole.",
