@@ -208,6 +208,8 @@ def save(facts: Facts, path: Path, *, replace: bool = False) -> Path:
         The name ends in neither, or another file has it.
     """
     kind = path.suffix.lower()
+    if path.exists() and not replace:
+        raise disk.exists(path)
     if kind == ".html":
         content = page(facts).encode()
     elif kind == ".png":

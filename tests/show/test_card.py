@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from dvsprep import cache, cli
+from dvsprep.cache.write import build
 from dvsprep.datasets import splits
 from dvsprep.errors import UsageError
 from dvsprep.show import card
@@ -67,25 +68,28 @@ def test_a_page_is_one_file_with_everything_escaped(frames: cache.FrameCache, tm
 def test_the_command_writes_both_and_replaces_nothing(
     frames: cache.FrameCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("card.html", "card.png"):
-        out = tmp_path / name
-        assert cli.main(["card", str(frames.path), "-o", str(out)]) == 0
-        assert capsys.readouterr().out.strip() == str(out)
-        out.write_bytes(b"mine")
-        assert cli.main(["card", str(frames.path), "-o", str(out)]) == 2
-        assert out.read_bytes() == b"mine"
-        assert cli.main(["card", str(frames.path), "-o", str(out), "--force", "--json"]) == 0
-        assert json.loads(capsys.readouterr().out) == {"file": str(out)}
-    assert kind(tmp_path / "card.png") == "PNG"
+    html, png = tmp_path / "card.html", tmp_path / "card.png"
+    assert cli.main(["card", str(frames.path), "-o", str(html)]) == 0
+    assert capsys.readouterr().out.strip() == str(html)
+    png.write_bytes(b"mine")
+    assert cli.main(["card", str(frames.path), "-o", str(png)]) == 2
+    assert png.read_bytes() == b"mine"
+    capsys.readouterr()
+    assert cli.main(["card", str(frames.path), "-o", str(png), "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(png)}
+    assert kind(png) == "PNG"
     assert cli.main(["card", str(frames.path), "-o", str(tmp_path / "card.pdf")]) == 2
 
 
-@pytest.mark.parametrize("body", ["np.ones((2, 1, 1, 700), np.float32)", "np.ones((2, 3, H, W), np.uint8)"])
-def test_other_channels_and_sensors_of_one_row(tmp_path: Path, body: str) -> None:
-    events = making.events_cache(tmp_path / "e.h5", [making.random_events(100, seed=i) for i in range(3)])
-    spec = FrameSpec("plugin", plugin=making.plugin(tmp_path, f"return {body}"))
-    frames = making.frames_cache(tmp_path / "f.h5", events, spec)
-    assert kind(card.save(card.facts(frames), tmp_path / "card.png")) == "PNG"
+@pytest.mark.parametrize("shape", [(2, 1, 1, 700), (2, 3, 16, 16)])
+def test_other_channels_and_sensors_of_one_row(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    header = making.header(3, "frames", spec=FrameSpec("number", T=2), sensor=shape[2:], channels=shape[1])
+    packed = [making.packed_frames(i, np.full(shape, i + 1, np.uint8)) for i in range(3)]
+    build(tmp_path / "f.h5", header, lambda done: [packed])
+    facts = card.facts(cache.FrameCache(tmp_path / "f.h5"))
+    assert facts.mean.shape == shape[1:]
+    assert (facts.mean == 2).all()
+    assert kind(card.save(facts, tmp_path / "card.png")) == "PNG"
 
 
 def test_events_are_integrated_for_it(tmp_path: Path) -> None:
