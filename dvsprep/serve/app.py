@@ -16,12 +16,10 @@ from starlette.staticfiles import StaticFiles
 
 from dvsprep.errors import DvsprepError
 from dvsprep.serve import build_routes, builds, problems
-from dvsprep.serve.guard import MAX_BODY, Guard
+from dvsprep.serve.guard import MAX_BODY, PAGE, Guard
 from dvsprep.serve.library import Library
 from dvsprep.serve.routes import routes
 from dvsprep.serve.settings import Settings
-
-PAGE = Path(__file__).with_name("page")
 
 
 def create(settings: Settings) -> Starlette:

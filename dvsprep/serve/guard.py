@@ -7,6 +7,7 @@ Rules, in this order:
 - A request that changes something and comes from a page (Origin) must come from our own or an allowed one: 403. No
   other page may read an answer: CORS headers are sent for ``Settings.origins`` only.
 - Where there is a token, ``Authorization: Bearer TOKEN``, or Basic with it as the password (browsers, ~/.netrc): 401.
+  Our own page (X-Requested-With) asks for it itself, so its requests are told Bearer, for which no browser asks.
 - Bodies are small: 413.
 """
 
@@ -19,6 +20,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,7 +33,9 @@ from dvsprep.serve.settings import LOOPBACK, Settings
 
 MAX_BODY = 1 << 20
 BURST = 4.0  # seconds of the rate that may come at once
-OPEN_TO_ALL = ("/healthz",)  # for whoever watches over the service
+PAGE = Path(__file__).with_name("page")
+# For whoever watches over the service, and the page's own files, which hold nothing and ask for the token themselves.
+OPEN_TO_ALL = {"/healthz", "/", *(f"/{path.relative_to(PAGE).as_posix()}" for path in PAGE.rglob("*.*"))}
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, Range, If-Range",
@@ -121,10 +125,11 @@ class Guard:
         if not ours and scope["method"] not in SAFE:
             return RefusedError(403, f"a page of {str(origin)[:100]} may not ask for this")
         if not self._knows_token(scope, headers):
+            scheme = "Bearer" if "x-requested-with" in headers else "Basic"
             return RefusedError(
                 401, "this service needs its token",
                 hint="Authorization: Bearer TOKEN; for dvsprep, `machine HOST password TOKEN` in ~/.netrc",
-                headers={"WWW-Authenticate": 'Basic realm="dvsprep", charset="UTF-8"'},
+                headers={"WWW-Authenticate": f'{scheme} realm="dvsprep", charset="UTF-8"'},
             )  # fmt: skip
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:

@@ -69,15 +69,27 @@ def test_pages_of_an_allowed_origin_may(root: Path, frames_id: str, token_file: 
         assert serving.ask(base, "/v1/caches", Origin=origin).status == 401
 
 
-def test_a_token_is_needed_for_everything_but_health(root: Path, frames_id: str, token_file: str) -> None:
+def test_a_token_is_needed_for_everything_but_health_and_the_empty_page(
+    root: Path, frames_id: str, token_file: str
+) -> None:
     basic = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
     wrong = base64.b64encode(f"{TOKEN}:".encode()).decode()
     with serving.running(root, token_file=token_file) as base:
-        assert serving.ask(base, "/healthz").status == 200
-        for target in ("/", "/v1/caches", f"/v1/caches/{frames_id}/samples/0", "/metrics", "/openapi.json", "/nothing"):
+        for target in ("/healthz", "/", "/app.js", "/vendor/uPlot.esm.js"):
+            assert serving.ask(base, target).status == 200, target
+        for target in (
+            "/guard.py",
+            "/v1/caches",
+            f"/v1/caches/{frames_id}/samples/0",
+            "/metrics",
+            "/openapi.json",
+            "/nothing",
+        ):
             answer = serving.ask(base, target)
             assert answer.status == 401, target
             assert answer.getheader("WWW-Authenticate").startswith("Basic")
+            answer = serving.ask(base, target, X_Requested_With="dvsprep")
+            assert answer.getheader("WWW-Authenticate").startswith("Bearer")
         for good in (f"Bearer {TOKEN}", f"bearer  {TOKEN}", f"Basic {basic}"):
             assert serving.ask(base, "/v1/caches", Authorization=good).status == 200, good
         for bad in (TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer", "Bearer \xff", f"Basic {wrong}",
