@@ -36,11 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(args)  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode >= 0:
-            return failure.exitcode  # the process itself has said why
-        say(f"train.launch: process {rank} was killed by {signal.Signals(-failure.exitcode).name}")
-        return 128 - failure.exitcode
+        killed = [(rank, failure.exitcode) for rank, failure in error.failures.items() if failure.exitcode < 0]
+        if not killed:
+            return error.get_first_failure()[1].exitcode  # the process itself has said why
+        rank, code = killed[0]  # the others have only lost it
+        say(f"train.launch: process {rank} was killed by {signal.Signals(-code).name}")
+        return 128 - code
     except (DistError, OSError) as error:
         address = args.rdzv_endpoint or f"{args.master_addr}:{args.master_port}"
         why = "the port is in use" if "EADDRINUSE" in str(error) else str(error).partition("\n")[0]

@@ -226,6 +226,7 @@ class _Run:
         self.criterion = optim.LOSSES[args.loss]
         self.meta = setup.meta(args) | {"trainer": trainer.name}
         self.first = distributed.rank() == 0
+        self.saved = state.epoch  # as a checkpoint tells it; a run may be stopped while one is written
 
     def fit(self) -> None:
         """Train the epochs that are missing; keep the latest and the best."""
@@ -253,7 +254,7 @@ class _Run:
             log.close()
 
     def _where(self) -> str:
-        return f"epoch {self.state.epoch + 1}; {self.folder / checkpoint.LATEST} holds epoch {self.state.epoch}"
+        return f"epoch {self.saved + 1}; {self.folder / checkpoint.LATEST} holds epoch {self.saved}"
 
     def _hint(self) -> str:
         return f"--resume {self.folder / checkpoint.LATEST} goes on"
@@ -322,6 +323,7 @@ class _Run:
         content = {**self.state.content(), **self.meta, "input": list(self.trainer.input_shape)}
         if self.first:
             checkpoint.save(self.folder / name, content)
+        self.saved = self.state.epoch if name == checkpoint.LATEST else self.saved
 
     def finish(self) -> Row:
         """Test the best network, draw, and return the result."""
