@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,48 +11,11 @@ import browsing
 import numpy as np
 import pytest
 import requests
-import serving
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from dvsprep import cache
-from dvsprep.pipeline import Job
 from dvsprep.show.paint import paint
-from dvsprep.types import FrameSpec
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with browsing.chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def home(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the root, which other tests count the caches of."""
-    return Path(shutil.copytree(root, tmp_path_factory.mktemp("page") / "root"))
-
-
-@pytest.fixture(scope="module")
-def two(home: Path) -> dict[int, cache.FrameCache]:
-    """Return the sample's training frames by T."""
-    caches = {}
-    for T in (4, 20):
-        job = Job("sample", home, FrameSpec("number", T=T))
-        job.run()
-        caches[T] = cache.FrameCache(job.frames_paths()["train"])
-    return caches
-
-
-@pytest.fixture(scope="module")
-def served(home: Path, two: dict[int, cache.FrameCache]) -> Iterator[str]:
-    with serving.running(home, rate=0, build=False) as base:
-        yield base
-
-
-@pytest.fixture(scope="module")
-def id20(two: dict[int, cache.FrameCache]) -> str:
-    return f"sample.{two[20].path.stem}"
 
 
 @pytest.fixture
@@ -69,13 +30,6 @@ def player(browser: Browser, served: str, id20: str) -> Iterator[Page]:
     with browsing.visit(browser, served, f"/#cache={id20}&sample=3", reduced_motion="reduce") as page:
         page.wait_for_selector("#player[data-ready]")
         yield page
-
-
-def pixels(page: Page, selector: str) -> np.ndarray:
-    """Return what a canvas shows, [H, W, 3]."""
-    address = page.eval_on_selector(selector, "canvas => canvas.toDataURL()")
-    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
-        return np.array(image.convert("RGB"))
 
 
 def frame(page: Page) -> int:
@@ -123,15 +77,15 @@ def test_thumbnails_are_the_sum_of_the_frames_and_play_below_the_pointer(
     page.wait_for_selector('.cell[data-state="drawn"] >> nth=2')
     frames, _ = two[20][2]
     still = paint(frames.sum(axis=0, keepdims=True, dtype=np.int64))[0]
-    np.testing.assert_array_equal(pixels(page, ".cell:nth-child(3) canvas"), still)
+    np.testing.assert_array_equal(browsing.pixels(page, ".cell:nth-child(3) canvas"), still)
     cell.hover()
     page.wait_for_selector(".cell:nth-child(3)[data-frame='2']")
     moving = paint(frames)
-    shown = pixels(page, ".cell:nth-child(3) canvas")
+    shown = browsing.pixels(page, ".cell:nth-child(3) canvas")
     assert any(np.array_equal(shown, image) for image in moving)
     page.mouse.move(600, 20)
     page.wait_for_selector(".cell:nth-child(3):not([data-frame])")
-    np.testing.assert_array_equal(pixels(page, ".cell:nth-child(3) canvas"), still)
+    np.testing.assert_array_equal(browsing.pixels(page, ".cell:nth-child(3) canvas"), still)
 
 
 def test_the_player_plays_pauses_steps_and_loops(player: Page) -> None:
@@ -169,14 +123,14 @@ def test_the_player_shows_the_colours_of_every_other_window(player: Page, two: d
         player.select_option("#p-palette", palette)
         for k in (0, 11):
             player.fill("#p-scrub", str(k))
-            np.testing.assert_array_equal(pixels(player, "#p-stage canvas"), paint(frames, palette=palette)[k])
+            np.testing.assert_array_equal(browsing.pixels(player, "#p-stage canvas"), paint(frames, palette=palette)[k])
     full = paint(frames)
     player.uncheck("#p-off")
-    only = pixels(player, "#p-stage canvas")
+    only = browsing.pixels(player, "#p-stage canvas")
     np.testing.assert_array_equal(only[frames[11, 0] == 0], full[11][frames[11, 0] == 0])
     assert (only[(frames[11, 1] == 0)] == only[0, 0]).all()
     player.uncheck("#p-on")
-    assert len(np.unique(pixels(player, "#p-stage canvas").reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(browsing.pixels(player, "#p-stage canvas").reshape(-1, 3), axis=0)) == 1
 
 
 def test_the_line_of_events_scrubs(player: Page, two: dict[int, cache.FrameCache]) -> None:
@@ -275,8 +229,8 @@ def test_two_specs_of_a_recording_side_by_side(player: Page, two: dict[int, cach
     player.select_option("#p-beside", id4)
     expect(player.locator("#p-stage canvas")).to_have_count(2)
     player.fill("#p-scrub", "12")
-    np.testing.assert_array_equal(pixels(player, "figure:nth-child(1) canvas"), paint(two[20][3][0])[12])
-    np.testing.assert_array_equal(pixels(player, "figure:nth-child(2) canvas"), paint(two[4][3][0])[2])
+    np.testing.assert_array_equal(browsing.pixels(player, "figure:nth-child(1) canvas"), paint(two[20][3][0])[12])
+    np.testing.assert_array_equal(browsing.pixels(player, "figure:nth-child(2) canvas"), paint(two[4][3][0])[2])
     player.click("#p-following")  # it stays beside the next one
     player.wait_for_selector("#player[data-ready$=' 4']")
     expect(player.locator("#p-stage canvas")).to_have_count(2)

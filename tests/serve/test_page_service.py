@@ -1,0 +1,199 @@
+"""The page and its service: every kind of cache, builds, token, errors; any size of screen and set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import browsing
+import naive
+import numpy as np
+import pytest
+import serving
+from playwright.sync_api import Browser, expect
+
+from dvsprep import cache
+from dvsprep.show.paint import paint
+
+TOKEN = "correct-horse-battery-staple"
+
+
+def test_every_kind_of_cache_is_shown_as_it_is(browser: Browser, served: str, home: Path) -> None:
+    events = next((home / "sample" / "events").glob("*.train.h5"))
+    varying = next((home / "made" / "frames").glob("*.h5"))
+    kept, _ = cache.open_cache(events)[1]
+    expected = {
+        f"sample.{events.stem}": naive.frames(kept, naive.by_number(kept["t"], 20), 128, 128),
+        f"made.{varying.stem}": cache.open_cache(varying)[1][0],
+        "wide": cache.open_cache(home / "wide.h5")[1][0],
+    }
+    with browsing.visit(browser, served, "/", reduced_motion="reduce") as page:
+        for id, frames in expected.items():
+            page.goto(f"{served}/#cache={id}&sample=1")
+            page.wait_for_selector(f"#player[data-ready='{id} 1']")
+            last = len(frames) - 1
+            page.fill("#p-scrub", str(last))
+            np.testing.assert_array_equal(browsing.pixels(page, "#p-stage canvas"), paint(frames)[last])
+
+
+def test_statistics_are_drawn(browser: Browser, served: str, id20: str, two: dict[int, cache.FrameCache]) -> None:
+    with browsing.visit(browser, served, f"/#cache={id20}") as page:
+        page.click("#statistics summary")
+        for name in ("events", "seconds", "rate"):
+            assert "72 samples" in page.locator(f"#s-{name}").get_attribute("aria-label")
+            drawn = browsing.pixels(page, f"#s-{name} canvas")
+            assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 2
+        found = page.evaluate(
+            """async (values) => (await import("./plots.js")).histogram(values, 7)""",
+            two[20].small("n_events").tolist(),
+        )
+        counts, edges = np.histogram(two[20].small("n_events"), 7)
+        assert found["counts"] == counts.tolist()
+        np.testing.assert_allclose(found["edges"], edges)
+
+
+def test_lines_that_open_the_cache_are_copied(browser: Browser, served: str, id20: str) -> None:
+    may = ["clipboard-read", "clipboard-write"]
+    with browsing.visit(browser, served, f"/#cache={id20}", permissions=may) as page:
+        page.click("#open summary")
+        url = f"{served}/v1/caches/{id20}"
+        lines = {
+            "Python": f'source = dvsprep.open("{url}")',
+            "Train": f"python -m train.dvsg --cache {url}",
+            "Fetch": f"dvsprep pull {url}",
+            "Rebuild": "dvsprep frames sample --split-by number -T 20",
+        }
+        for name, line in lines.items():
+            page.click(f"text=Copy {name}")
+            expect(page.locator("#copied")).to_have_text(f"{name} line copied")
+            assert page.evaluate("navigator.clipboard.readText()") == line
+
+
+def test_a_service_without_builds_says_so(browser: Browser, served: str) -> None:
+    with browsing.visit(browser, served) as page:
+        assert "builds nothing" in page.inner_text("#b-none")
+        assert not page.is_visible("#b-form")
+
+
+def test_a_build_is_asked_for_watched_and_cancelled(browser: Browser, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "sample", tmp_path / "sample")
+    with serving.running(tmp_path, rate=0) as base, browsing.visit(browser, base, quiet=False) as page:
+        page.fill("[name=dataset]", "no such set")
+        page.click("#b-form button")
+        expect(page.locator("#b-told")).to_contain_text("no such set")
+        page.fill("[name=dataset]", "sample")
+        page.select_option("#b-by", "duration")
+        assert page.is_disabled("#b-T")
+        page.select_option("#b-by", "time")
+        for T in (3, 5):
+            page.fill("#b-T", str(T))
+            page.click("#b-form button")
+            expect(page.locator("#b-list li")).to_have_count(1 if T == 3 else 2)
+        page.locator("#b-list li").nth(0).get_by_role("button").click()
+        expect(page.locator("#b-list li").nth(0)).to_contain_text("cancelled", timeout=60_000)
+        expect(page.locator("#b-list li").nth(1)).to_contain_text("sample time 3: done", timeout=60_000)
+        expect(page.locator("#caches a", has_text="time T=3 · train")).to_have_count(1)
+        page.reload()
+        expect(page.locator("#b-list li")).to_have_count(2)
+
+
+def test_the_token_is_asked_for_once(browser: Browser, root: Path, frames_id: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    with (
+        serving.running(root, token_file=str(tmp_path / "token"), build=False) as base,
+        # Chromium writes each 401 to its console.
+        browsing.visit(browser, base, f"/#cache={frames_id}", ready="#token[open]", quiet=False) as page,
+    ):
+        page.fill("#t-value", "wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#t-value")).to_have_value("")  # and asked again
+        page.fill("#t-value", TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("#count")).to_have_text("72 samples")
+        page.wait_for_selector(".cell[data-state=drawn]")
+        page.reload()
+        expect(page.locator("#count")).to_have_text("72 samples")
+        assert not page.is_visible("#token")
+        assert page.evaluate("localStorage.length") == 0
+
+
+@pytest.mark.parametrize("target", ["/#cache=nobody", "/#cache={id}&sample=72", "/#cache={id}&sample=x"])
+def test_what_is_not_there_is_told(browser: Browser, served: str, id20: str, target: str) -> None:
+    with browsing.visit(browser, served, target.format(id=id20), quiet=False) as page:
+        expect(page.locator("#told")).to_contain_text("no ")
+        assert not page.is_visible("#player")
+
+
+def test_a_cache_that_is_replaced_is_told_and_never_mixed(
+    browser: Browser, two: dict[int, cache.FrameCache], tmp_path: Path
+) -> None:
+    shutil.copy(two[4].path, tmp_path / "one.h5")
+    with serving.running(tmp_path, rate=0, build=False) as base, browsing.visit(browser, base) as page:
+        page.wait_for_selector(".cell[data-state=drawn]")
+        shutil.copy(two[20].path, tmp_path / "new")
+        (tmp_path / "new").rename(tmp_path / "one.h5")
+        page.goto(f"{base}/#cache=one&sample=71")
+        expect(page.locator("#p-told")).to_contain_text("was replaced by another cache")
+
+
+STUB = """async (count) => {
+  const { Grid } = await import("./grid.js");
+  const box = document.getElementById("grid");
+  const facts = { sensor: [8, 8], version: "v" }, labels = new Float64Array(count);
+  const cache = { id: "stub", facts, labels, n_events: labels, length: count, className: () => "one",
+    clip: async () => ({ T: 1, planes: 2, H: 8, W: 8, data: new Uint8Array(128).fill(1) }) };
+  const fresh = box.cloneNode(false);
+  box.replaceWith(fresh);
+  const grid = new Grid(fresh, () => {});
+  grid.show(cache, Array.from(labels, (_, i) => i));
+  let most = 0, slowest = 0;
+  for (let k = 0; k <= 100; k++) {
+    fresh.scrollTop = (k / 100) * fresh.scrollHeight;
+    const begun = performance.now();
+    grid.render();
+    slowest = Math.max(slowest, performance.now() - begun);
+    most = Math.max(most, grid.cells.size);
+    await new Promise(requestAnimationFrame);
+  }
+  const last = Math.max(...grid.cells.keys());
+  grid.focus(0);
+  const first = document.activeElement.at;
+  grid.focus(Infinity);
+  const shown = document.activeElement.getBoundingClientRect(), view = fresh.getBoundingClientRect();
+  return { most, slowest, last, first, end: document.activeElement.at,
+    seen: shown.top >= view.top - 1 && shown.bottom <= view.bottom + 1 };
+}"""
+
+
+@pytest.mark.parametrize("count", [100_000, 3_000_000])
+def test_any_number_of_samples_scrolls(browser: Browser, served: str, count: int) -> None:
+    with browsing.visit(browser, served) as page:
+        told = page.evaluate(STUB, count)
+    assert told["most"] < 80  # elements, of so many samples
+    assert (told["last"], told["first"], told["end"], told["seen"]) == (count - 1, 0, count - 1, True)
+
+
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, a, [role=img], dialog")].filter((e) =>
+  !(e.textContent.trim() || e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.labels?.length
+    || e.hidden)).map((e) => e.outerHTML)"""
+
+
+@pytest.mark.parametrize("look", [
+    {"viewport": {"width": 1280, "height": 800}},
+    {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
+    {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
+], ids=["light", "dark", "narrow"])  # fmt: skip
+def test_looks(browser: Browser, served: str, id20: str, look: dict, request: pytest.FixtureRequest) -> None:
+    narrow = look["viewport"]["width"] < 700
+    with browsing.visit(browser, served, f"/#cache={id20}", **look) as page:
+        page.wait_for_selector(".cell[data-state=drawn]")
+        assert page.evaluate(NAMELESS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= look["viewport"]["width"]
+        assert page.is_visible("#caches") != narrow
+        back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, back[4:-1].split(","))) < 150) == (look.get("color_scheme") == "dark")
+        page.locator(".cell").first.click()
+        page.wait_for_selector("#player[data-ready]")
+        assert page.evaluate(NAMELESS) == []
+        assert page.evaluate("player.scrollWidth <= player.clientWidth")
+        assert page.locator("#p-stage canvas").bounding_box()["width"] > (250 if narrow else 300)
