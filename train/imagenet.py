@@ -11,6 +11,7 @@ from dvsprep.errors import UsageError
 from train import arguments, models, script, setup, surrogate, vision
 from train.data import hold_out
 from train.frames import NEURONS
+from train.logs import say
 from train.models.resnet import RESNETS
 from train.trainer import Data, Trainer
 
@@ -83,13 +84,16 @@ class ImageNetTrainer(Trainer):
         """Return the network that the flags spell."""
         connect = {"connect": args.connect} if args.model.startswith("sew") else {}
         fresh = args.resume is None  # a checkpoint has better weights
-        return models.build(
+        net = models.build(
             args.model,
             spiking_neuron=lambda: NEURONS[args.neuron](surrogate_function=surrogate.ATan(), detach_reset=True),
             classes=num_classes,
             pretrained=bool(fresh and args.pretrained) and args.pretrained,
             **connect,
         )
+        if (theirs := net.pretrained_classes) not in (None, num_classes):
+            say(f"the last layer is new: the weights are for {theirs} classes, here are {num_classes}")
+        return net
 
     def preprocess_train_sample(self, args: Namespace, x: Tensor) -> Tensor:
         """Return images [N, C, H, W] T times: [T, N, C, H, W]."""

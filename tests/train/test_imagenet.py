@@ -136,7 +136,7 @@ def test_without_torchvision_it_says_what_to_install(monkeypatch):
 
 
 def test_weights_to_start_from(data, tmp_path, capsys):
-    weights = vision.torchvision("models").resnet18(weights=None, num_classes=3).state_dict()
+    weights = vision.torchvision("models").resnet18(weights=None, num_classes=7).state_dict()
     torch.save(weights, tmp_path / "resnet18-00000000.pth")
     flags = ["--data-dir", data, "--out-dir", tmp_path / "logs", "--pretrained", tmp_path / "resnet18-00000000.pth"]
     code, _, err = run(capsys, *flags)
@@ -144,3 +144,4 @@ def test_weights_to_start_from(data, tmp_path, capsys):
     (tmp_path / "resnet18-00000000.pth").rename(tmp_path / "mine.pth")
     code, _, err = run(capsys, *flags[:-1], tmp_path / "mine.pth")
     assert code == 0, err
+    assert "the last layer is new: the weights are for 7 classes, here are 3" in err

@@ -161,6 +161,13 @@ def test_torchvision_s_weights_load_strictly(tmp_path, kind):
     assert (result.missing_keys, result.unexpected_keys) == ([], [])
 
 
+def test_another_number_of_classes_leaves_the_last_layer_new(tmp_path):
+    theirs = of_torchvision("resnet18").state_dict()
+    net = models.build("spiking_resnet18", pretrained=saved(tmp_path, theirs), classes=10)
+    assert (net.pretrained_classes, net.fc.weight.shape) == (1000, (10, 512))
+    assert all(torch.equal(net.state_dict()[key], theirs[key]) for key in theirs if not key.startswith("fc"))
+
+
 def test_weights_with_some_of_the_neurons_parameters_are_strict():
     net = models.build("spiking_resnet18", channels=2, spiking_neuron=neuron.ParametricLIFNode)
     state = net.state_dict()

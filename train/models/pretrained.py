@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import dvsprep
 from dvsprep.errors import HashMismatchError, IntegrityError, NotFoundError, UsageError
@@ -24,13 +24,17 @@ _NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 _UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
-def load(net: nn.Module, file: str | PathLike[str]) -> None:
-    """Put the weights of a file into a network.
+def load(net: nn.Module, file: str | PathLike[str], head: str = "fc") -> int | None:
+    """Put the weights of a file into a network; return the classes of the file.
+
+    Where these are more or fewer than the network's, its last layer stays as it was.
 
     Parameters
     ----------
     file : path-like
         A path, or the mere name of a file of torchvision's, which is then downloaded once, to where torchvision would.
+    head : str
+        The last layer's name.
 
     Raises
     ------
@@ -48,11 +52,15 @@ def load(net: nn.Module, file: str | PathLike[str]) -> None:
         raise IntegrityError(f"{path}: no weights of torch: {str(error).partition(chr(10))[0]}") from None
     if not isinstance(state, dict):
         raise IntegrityError(f"{path}: holds a {type(state).__name__}, expected weights by name")
+    last, own = state.get(f"{head}.weight"), net.get_submodule(head).state_dict(prefix=f"{head}.")
+    if isinstance(last, Tensor) and last.shape[1:] == own[f"{head}.weight"].shape[1:]:
+        state |= own if len(last) != len(own[f"{head}.weight"]) else {}
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise UsageError(f"{path}: weights of another network: {first}") from None
+    return len(last) if isinstance(last, Tensor) else None
 
 
 def fetch(name: str) -> Path:

@@ -96,7 +96,8 @@ class SpikingResNet(nn.Module):
     spiking_neuron : callable
         Makes one layer of neurons; IF unless told.
     pretrained : bool or path
-        A file of torchvision's weights, or True, which downloads it; see :mod:`train.models.pretrained`.
+        A file of torchvision's weights, or True, which downloads it; see :mod:`train.models.pretrained`. The last
+        layer stays new where ``classes`` are not the file's, which are then in ``pretrained_classes``.
     sensor : (H, W)
         Of no consequence: the last convolution's output is averaged over the image.
     classes, in_channels : int
@@ -152,8 +153,9 @@ class SpikingResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         set_step_mode(self, "m")
+        self.pretrained_classes: int | None = None
         if pretrained:
-            weights.load(self, self.torchvision_file if pretrained is True else pretrained)
+            self.pretrained_classes = weights.load(self, self.torchvision_file if pretrained is True else pretrained)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return class scores [T, N, classes]."""
