@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -26,7 +26,6 @@ from dvsprep.errors import IncompleteError, NotFoundError, UsageError
 from dvsprep.serve import metrics
 from dvsprep.types import digest
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 WAITING = 100  # builds that may wait
 LINES = 20  # of what a build says are kept
@@ -164,14 +163,17 @@ class Builds:
         with suppress(BrokenPipeError):  # it died at once; its exit code tells
             child.stdin.write(json.dumps(asked) + "\n")
             child.stdin.flush()  # and left open: the child ends when it is closed, which also our death does
-        ending: State | None = None
+        end: Build | None = None
         for told in self._lines(child):
             if self._stop.is_set():
-                ending = "queued"
+                end = {"state": "queued"}
             elif self._cancel_mark(build["id"]).exists():
-                ending = "cancelled"
-            if ending:
+                end = {"state": "cancelled"}
+            if end is not None:
                 child.kill()  # a build survives that
+                break
+            if "state" in told:
+                end = told
                 break
             if told:
                 says = (build["says"] + [told.pop("say")])[-LINES:] if "say" in told else build["says"]
@@ -179,13 +181,11 @@ class Builds:
         child.stdin.close()
         code = child.wait()
         self._cancel_mark(build["id"]).unlink(missing_ok=True)
-        if ending is None and build["state"] == "running":  # it said neither that it is done nor why not
+        if end is None:  # it said neither that it is done nor why not
             why = {"message": f"the build's process ended with code {code}", "hint": "ask again", "exit_code": 1}
-            build, ending = build | {"error": why}, "failed"
-        if ending is not None:
-            build = build | {"state": ending}
-        metrics.BUILDS.labels(build["state"]).inc()
-        self._write(build | {"ended": time.time() if build["state"] in ENDED else None})
+            end = {"state": "failed", "error": why}
+        metrics.BUILDS.labels(end["state"]).inc()
+        self._write(build | end | {"ended": time.time() if end["state"] in ENDED else None})
 
     def _begin(self, id: str) -> Build:
         with self._changing():

@@ -35,6 +35,8 @@ def serve(
         The address is taken or not this machine's.
     """
     try:
+        import prometheus_client  # noqa: F401 -- the workers need both
+        import starlette  # noqa: F401
         import uvicorn
     except ImportError as error:
         raise BackendError(
