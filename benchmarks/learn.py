@@ -35,6 +35,8 @@ BEGIN, END = "<!-- made by `python -m benchmarks.learn`; a test compares -->", "
 class Learned:
     """One run: how its caches are made, what trains on them, and the least that is expected of it.
 
+    ``short`` says of a result that is known to miss this by how much; a test holds it to be true.
+
     ``parts`` are the networks that it compares, with the least of each; the first one has to be the worst.
     """
 
@@ -48,6 +50,7 @@ class Learned:
     maker: tuple[str, ...] = ()  # what makes the data, where no dataset of dvsprep is learned
     parts: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    short: str = ""
 
 
 RUNS = {
@@ -70,6 +73,8 @@ RUNS = {
         ("train.fashion_mnist", "--wd", "0.02", "--select-by", "last", "--test-every", "1"), 0.934,
         note="All 60,000 images to train on and the last epoch counts; the test set, looked at on the way for the "
         "curves, chooses nothing.",
+        short="Falls short of the 0.934 that were asked for; the field's tutorial has 0.9308 with 128 channels and 64 "
+        "epochs, its best epoch chosen on the test set.",
     ),
     "sequential": Learned(
         "Sequential Fashion-MNIST", ("train.sequential_fmnist", "--compare"),
@@ -230,6 +235,7 @@ def section(name: str) -> list[str]:
         f"## {name}",
         "",
         f"{run.note} Validation: {r['validation']}; epoch chosen by: {r['select_by']}.",
+        *[run.short] * bool(run.short),
         "",
         *(f"    {command}" for command in commands),
         "",

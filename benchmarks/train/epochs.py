@@ -4,6 +4,7 @@ Both sides' own scripts, as a user starts them, with the same flags, on the same
 Fashion-MNIST, unpacked. Two epochs each, of which the second counts; its images a second, training and testing, make
 the seconds of 60,000 and 10,000 images. SpikingJelly's runs once without and once with reader processes; the faster
 one is compared.
+
 Writes benchmarks/train_epochs.json and the page train_epochs.md.
 """
 
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         for round_ in range(args.rounds):
             for script in chosen:
                 data = prepared(Path(folder), script.images, args.data_dir)
-                for key, seconds in measured(script, data, peer, measured_now).items():
+                for key, seconds in measured(script, data, peer).items():
                     measured_now.setdefault(key, []).append(seconds)
                     print(f"round {round_ + 1}: {key}: {seconds:.1f} s an epoch", file=sys.stderr, flush=True)
     before = json.loads(RESULTS.read_text())["seconds"] if args.only and RESULTS.is_file() else {}
@@ -106,13 +107,11 @@ def prepared(folder: Path, images: dict[str, int], source: Path | None) -> Path:
     return root
 
 
-def measured(script: Script, data: Path, peer: str, done: dict[str, list[float]]) -> dict[str, float]:
-    """Return seconds an epoch of both sides; the peer's only once a round where two scripts of ours face the same."""
-    rounds = len(done.get(_ours(script), []))
+def measured(script: Script, data: Path, peer: str) -> dict[str, float]:
+    """Return seconds an epoch of both sides, one after the other."""
     found = {_ours(script): ours(script, data)}
     for readers in (0, READERS):
-        if len(done.get(_theirs(script, readers), [])) == rounds:
-            found[_theirs(script, readers)] = theirs(script, data, peer, readers)
+        found[_theirs(script, readers)] = theirs(script, data, peer, readers)
     return found
 
 
@@ -151,7 +150,8 @@ def facts(args: argparse.Namespace) -> dict[str, str]:
         "versions": f"train {dvsprep.__version__}, torch {torch.__version__}, SpikingJelly "
         f"{environments.PEERS['spikingjelly'][0]}",
         "images timed": "; ".join(f"{s.title}: {s.images['train']:,} + {s.images['test']:,}" for s in SCRIPTS[1:3]),
-        "command": f"`python -m benchmarks.train.epochs`, {args.rounds} runs of each script, in turn",
+        "command": f"`python -m benchmarks.train.epochs --rounds {args.rounds}`"
+        + ", each script by itself (`--only`)" * bool(args.only),
     }
 
 
@@ -164,7 +164,7 @@ def markdown(known: dict[str, Any]) -> str:
         readers = min(peers, key=peers.__getitem__)
         cells = [script.title, f"{own:.2f} s", f"{peers[readers]:.1f} s", f"**{peers[readers] / own:.2f}**"]
         lines.append([*cells, f"at least {script.bar:g}", str(readers)])
-    about = (__doc__ or "").split("\n\n")[1].rpartition("\n")[0]
+    about = (__doc__ or "").split("\n\n")[1]
     return "\n".join([
         "# Seconds an epoch, Fashion-MNIST, on the CPU",
         "",
@@ -183,7 +183,7 @@ def _ours(script: Script) -> str:
 
 
 def _theirs(script: Script, readers: int) -> str:
-    return f"{script.theirs} {script.flags}: SpikingJelly, {readers} readers"
+    return f"{script.title}: SpikingJelly, {readers} readers"
 
 
 if __name__ == "__main__":

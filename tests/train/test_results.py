@@ -22,7 +22,8 @@ def test_the_page_of_results_is_made_from_the_results():
 def test_every_folder_of_results_is_a_run_s():
     kept = {str(p.parent.relative_to(learn.RESULTS)) for p in learn.RESULTS.rglob("log.jsonl")}
     assert kept == set(learn.results())
-    assert all(learn.passed(name.split("/")[0]) for name in kept)
+    for name in {folder.split("/")[0] for folder in kept}:
+        assert learn.passed(name) != bool(learn.RUNS[name].short), "what falls short says so, and nothing else does"
 
 
 @pytest.mark.parametrize("name", learn.results())
@@ -35,7 +36,7 @@ def test_a_kept_result_is_whole(name):
     right = sum(row[i] for i, row in enumerate(result["confusion"]))
     assert result["test_acc"] == pytest.approx(right / sum(map(sum, result["confusion"])), abs=1e-5)
     texts = [(folder / file).read_text() for file in ("run.json", "result.json", "log.jsonl")]
-    assert not any(re.search(r'"/|/home/|/tmp/', text) for text in texts), "paths of one machine"
+    assert not any(re.search(r'"/(?!usr/share/)|/home/|/tmp/', text) for text in texts), "paths of one machine"
 
 
 @pytest.mark.slow
