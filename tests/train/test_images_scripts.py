@@ -119,7 +119,8 @@ def test_first_spikes_are_drawn_with_and_without_resume(capsys):
     shutil.rmtree("es/3")
     run("--resume", folder, "--save-es", "es")  # the folder exists
     assert Path("es/3/s_1.png").read_bytes() == before
-    run("--resume", folder, "--test-only", "-save-es", "other/es")
+    trainer = FashionMNISTTrainer()
+    trainer.main(trainer.get_args_parser().parse(["--resume", folder, "--test-only", "-save-es", "other/es"]))
     assert Path("other/es/3/s_1.png").read_bytes() == before
     with Image.open("es/spikes.gif") as gif:
         assert gif.n_frames == 2
