@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import requests
 
 PATIENCE = 120.0  # seconds that a service may be away; it was restarted, or the network was down
+AT_FIRST = 20.0  # that one may be away which never answered: the address may be wrong
 TIMEOUT = (10.0, 60.0)  # to connect, and without a byte
 LONGEST_PAUSE = 5.0
 AGAIN = frozenset({408, 425, 429, 502, 503, 504})
@@ -101,7 +102,7 @@ class Link:
         body: Any = None,
         read: Callable[[bytes], T],
     ) -> T:
-        """Send a request until it is answered, for ``PATIENCE`` seconds; return what ``read`` makes of the answer.
+        """Send a request until it is answered, ``PATIENCE`` seconds at most; return what ``read`` makes of it.
 
         Raises
         ------
@@ -111,7 +112,8 @@ class Link:
             As the service says.
         """
         raw.guard_network([str(self)])
-        end, pause, told = time.monotonic() + PATIENCE, 0.1, False
+        patience = PATIENCE if self.version else min(PATIENCE, AT_FIRST)
+        end, pause, told = time.monotonic() + patience, 0.1, False
         while True:
             try:
                 return read(self._once(path, dict(headers or {}), body))
@@ -143,6 +145,9 @@ class Link:
             ) as answer:  # fmt: skip
                 # In one piece: requests would join it of blocks of 10 kB.
                 content: bytes = answer.raw.read(decode_content=False)
+        except requests.exceptions.SSLError as error:
+            hint = "REQUESTS_CA_BUNDLE=FILE.pem names a certificate authority of your own"
+            raise FetchError(f"{self}: {_words(error)}", hint=hint) from error
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise _PassingError(_words(error)) from error
         except requests.RequestException as error:

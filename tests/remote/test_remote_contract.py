@@ -122,6 +122,19 @@ def test_nobody_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         dvsprep.open("http://127.0.0.1:9/v1/caches/x")
 
 
+def test_a_certificate_that_nobody_vouches_for_is_told_at_once(
+    tmp_path: Path, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import requests
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise requests.exceptions.SSLError("certificate verify failed")
+
+    monkeypatch.setattr(requests.Session, "request", refuse)
+    with pytest.raises(FetchError, match="REQUESTS_CA_BUNDLE"):
+        dvsprep.open(f"{service}/v1/caches/x")
+
+
 def test_offline_asks_nobody(service: str, frames_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVSPREP_OFFLINE", "1")
     with pytest.raises(FetchError, match="offline"):
