@@ -220,8 +220,7 @@ export class Player {
     const stage = $("p-stage"),
       n = Math.max(1, this.views.length),
       { W, H } = this.views[0]?.clip ?? { W: 1, H: 1 };
-    const beside = stage.clientWidth > 560 ? n : 1;
-    return Math.min((stage.clientWidth - 16 * beside) / beside / W, (stage.clientHeight - 34) / H);
+    return Math.min((stage.clientWidth - 16 * n) / n / W, (stage.clientHeight - 34) / H);
   }
 
   #size() {

@@ -41,7 +41,7 @@ function make(box, options, data) {
 }
 
 const short = (value) =>
-  Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
+  Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format(value);
 
 /** Draw [OFF, ON] events of every frame; `seek` is called with a frame where the plot is clicked or dragged. */
 export function framesPlot(box, counts, planes, seek) {
