@@ -252,7 +252,7 @@ def test_a_checkpoint_becomes_a_file(tmp_path, capsys):
     command = [folder, "-o", str(target)]
     assert export.main(command) == 2
     assert "written by trainer 'small'" in capsys.readouterr().err
-    command += ["--trainer", "test_export:SmallTrainer"]
+    command += ["--trainer", "test_nir:SmallTrainer"]
     assert export.main(command) == 0
     told = json.loads(capsys.readouterr().out)
     assert told.pop("spikes") > 100
@@ -262,7 +262,7 @@ def test_a_checkpoint_becomes_a_file(tmp_path, capsys):
     assert export.main(command) == 2
     assert f"{target}: exists (--force replaces it)" in capsys.readouterr().err
     assert export.main([*command, "--force"]) == 0
-    net, shape = export.rebuild(checkpoint.find(tmp_path / folder, checkpoint.BEST), "test_export:SmallTrainer")
+    net, shape = export.rebuild(checkpoint.find(tmp_path / folder, checkpoint.BEST), "test_nir:SmallTrainer")
     assert shape == (2, 8, 8)
     x = torch.rand(5, 2, *shape) * 3
     assert torch.equal(spikes(export.load(target), x), spikes(net, x))
