@@ -16,10 +16,10 @@ imports:
 	lint-imports
 
 test:
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 slow:             ## the long tests too
-	python -m pytest -m "not gpu"
+	python -m pytest -n 2 --dist loadfile -m "not gpu"
 
 bench:            ## side by side with SpikingJelly and tonic; writes benchmarks/results.md and README's table
 	python -m benchmarks
