@@ -226,13 +226,15 @@ def _words(counts, lengths, literals, runs):
     code_lengths(seen, lengths)
     code = np.zeros(SYMBOLS, np.uint64)
     codes(lengths, code)
-    literals[:256] = code[:256]
+    for byte in range(256):  # a slice, and a row of MATCHES unpacked, take seconds to compile: their errors are strings
+        literals[byte] = code[byte]
     literals[NONE] = ZERO
     runs[0] = ZERO
     for zeros in range(1, 4):
         runs[zeros] = _join(runs[zeros - 1], code[0])
     for zeros in range(4, MORE + 1):
-        symbol, extra, bits = MATCHES[:, min(zeros - 1, 258)]
+        length = min(zeros - 1, 258)
+        symbol, extra, bits = MATCHES[0, length], MATCHES[1, length], MATCHES[2, length]
         match = _join(code[symbol], np.uint64(bits | (extra + 1) << 56))  # and one bit 0 for distance 1
         runs[zeros] = match if zeros == MORE else _join(code[0], match)
     size = 0
