@@ -99,6 +99,11 @@ def publish(temp: Path, target: Path, *, replace: bool = True) -> None:
     Without `replace` a file that has this name stays; if it is not the very same, that is an error.
     """
     sync(temp)
+    give_name(temp, target, replace=replace)
+
+
+def give_name(temp: Path, target: Path, *, replace: bool = True) -> None:
+    """Do the second half of :func:`publish`, of a temporary that is on disk already."""
     if replace and (target.is_file() or not target.exists()):  # a device is nobody's to replace
         temp.replace(target)
     else:

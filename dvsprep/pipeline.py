@@ -220,17 +220,18 @@ class Job(Workspace):
         recordings = self.dataset.layout(trees, self.dataset, self.options.instances)
         classes = self.dataset.class_names(trees) if self.dataset.class_names else self.dataset.classes
         provenance = self._provenance()
-        for split, path in self.events_paths().items():
-            here = [r for r in recordings if r.split == split]
-            samples = [sample for recording in here for sample in recording.samples]
-            self._check_counts(split, len(samples))
-            ids, labels = [s.id for s in samples], [s.label for s in samples]
-            header = self._header("events", split, ids, labels, provenance, classes)
-            with self._bar(f"events {split}", len(samples)) as progress:
-                cache.events_cache(
-                    path, header, here, self.options.policy,
-                    jobs=self.options.jobs, say=self.say, progress=progress,
-                )  # fmt: skip
+        with cache.Publishing() as publishing:
+            for split, path in self.events_paths().items():
+                here = [r for r in recordings if r.split == split]
+                samples = [sample for recording in here for sample in recording.samples]
+                self._check_counts(split, len(samples))
+                ids, labels = [s.id for s in samples], [s.label for s in samples]
+                header = self._header("events", split, ids, labels, provenance, classes)
+                with self._bar(f"events {split}", len(samples)) as progress:
+                    cache.events_cache(
+                        path, header, here, self.options.policy,
+                        jobs=self.options.jobs, say=self.say, progress=progress, publishing=publishing,
+                    )  # fmt: skip
 
     def _vet(self) -> None:
         """Have HDF5 files that nobody vouches for read elsewhere first: they can crash a process."""
@@ -255,18 +256,19 @@ class Job(Workspace):
 
         assert self.spec is not None
         sources = {split: cache.EventCache(path) for split, path in self.events_paths().items()}
-        for split, path in self.frames_paths().items():
-            source, indices = self._part(sources, split)
-            if not len(indices):
-                raise UsageError(f"the split leaves no sample for {split}", hint="choose another --split")
-            ids, labels = [str(source.ids[i]) for i in indices], [int(source.labels[i]) for i in indices]
-            provenance = source.provenance | {"events": source.path.name, "split": self.split}
-            header = self._header("frames", split, ids, labels, provenance, source.classes)
-            with self._bar(f"frames {split}", len(indices)) as progress:
-                cache.frames_cache(
-                    path, header, source, self.spec, indices,
-                    jobs=self.options.jobs, say=self.say, progress=progress,
-                )  # fmt: skip
+        with cache.Publishing() as publishing:
+            for split, path in self.frames_paths().items():
+                source, indices = self._part(sources, split)
+                if not len(indices):
+                    raise UsageError(f"the split leaves no sample for {split}", hint="choose another --split")
+                ids, labels = [str(source.ids[i]) for i in indices], [int(source.labels[i]) for i in indices]
+                provenance = source.provenance | {"events": source.path.name, "split": self.split}
+                header = self._header("frames", split, ids, labels, provenance, source.classes)
+                with self._bar(f"frames {split}", len(indices)) as progress:
+                    cache.frames_cache(
+                        path, header, source, self.spec, indices,
+                        jobs=self.options.jobs, say=self.say, progress=progress, publishing=publishing,
+                    )  # fmt: skip
 
     def _part(self, sources: dict[str, EventCache], split: str) -> tuple[EventCache, Sequence[int]]:
         if self.split is None or (split != "train" and split in sources):

@@ -11,6 +11,7 @@ from dvsprep.cache.on_the_fly import EventFrames
 from dvsprep.cache.placement import Placement, placement
 from dvsprep.cache.preload import PreloadedFrames
 from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
+from dvsprep.cache.write import Publishing
 
 __all__ = [
     "Cache",
@@ -20,6 +21,7 @@ __all__ = [
     "Header",
     "Placement",
     "PreloadedFrames",
+    "Publishing",
     "copy_samples",
     "damaged",
     "describe",

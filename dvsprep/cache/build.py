@@ -19,7 +19,7 @@ from dvsprep.cache.codec import kernels
 from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, repack
 from dvsprep.cache.packing import PackHow, Piece, pack_events
 from dvsprep.cache.read import EventCache
-from dvsprep.cache.write import build, write_cache
+from dvsprep.cache.write import Publishing, build, write_cache
 from dvsprep.errors import IntegrityError, PluginError
 from dvsprep.types import Array, FrameSpec
 
@@ -42,6 +42,7 @@ def events_cache(
     executor: parallel.Kind = "threads",
     say: Say = lambda _: None,
     progress: Progress = lambda _: None,
+    publishing: Publishing | None = None,
 ) -> Path:
     """Decode recordings, cut their samples and write them to an event cache.
 
@@ -49,9 +50,11 @@ def events_cache(
     ----------
     progress : callable
         Told the number of samples done, each time some are.
+    publishing : Publishing, optional
+        Publishes it while the caller goes on; unless given it is published when this returns.
     """
     produce = partial(_packed_events, header, recordings, policy, jobs, executor, say, progress)
-    return build(target, header, produce, say)
+    return build(target, header, produce, say, publishing)
 
 
 def events_file(
@@ -201,10 +204,12 @@ def frames_cache(
     executor: parallel.Kind | None = None,
     say: Say = lambda _: None,
     progress: Progress = lambda _: None,
+    publishing: Publishing | None = None,
 ) -> Path:
     """Integrate the samples ``indices`` of an event cache and write them to a frame cache.
 
     Built-in integrators run in threads, a user's Python function in processes, unless ``executor`` says otherwise.
+    ``publishing`` as of :func:`events_cache`.
     """
 
     def produce(done: Array) -> Iterator[list[Packed]]:
@@ -220,7 +225,7 @@ def frames_cache(
             yield samples
             progress(len(samples))
 
-    return build(target, header, produce, say)
+    return build(target, header, produce, say, publishing)
 
 
 def _frame_tasks(

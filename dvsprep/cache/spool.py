@@ -59,14 +59,16 @@ class Spool:
         self._tag = b"dvsprep spool 3 " + tag.encode() + b"\n"
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         end = self._recover()
-        self._file.truncate(end)
+        if os.fstat(self._file.fileno()).st_size > end:
+            self._file.truncate(end)
         self._file.seek(end)
 
     def _recover(self) -> int:
         """Find the whole batches; return where they end."""
         if self._file.readline() != self._tag:
             self._file.seek(0)
-            self._file.truncate(0)
+            if os.fstat(self._file.fileno()).st_size:  # ext4 flushes a file that was cut to nothing when it is closed
+                self._file.truncate(0)
             self._file.write(self._tag)
             return len(self._tag)
         end, size_now = len(self._tag), os.fstat(self._file.fileno()).st_size

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -53,11 +56,41 @@ def locked(target: Path, say: Callable[[str], None]) -> Iterator[bool]:
         lock.release()
 
 
+class Publishing:
+    """Publishes a cache while the next one is built: half of that is waiting for the disk.
+
+    When its ``with`` block ends, all are published, or the first error is raised. Until then their locks are held.
+    """
+
+    def __init__(self) -> None:
+        self._locks = ExitStack()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="dvsprep-publish")
+        self._begun: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        with self._locks, self._pool:
+            if error is None:
+                for begun in self._begun:
+                    begun.result()
+
+    def lock(self, target: Path, say: Callable[[str], None]) -> bool:
+        """Do :func:`locked` until all is published."""
+        return self._locks.enter_context(locked(target, say))
+
+    def begin(self, finish: Callable[[], None]) -> None:
+        """Have one cache published, after those that were begun before."""
+        self._begun.append(self._pool.submit(finish))
+
+
 def build(
     target: Path,
     header: Header,
     produce: Callable[[Array], Iterable[Sequence[Packed]]],
     say: Callable[[str], None] = lambda _: None,
+    publishing: Publishing | None = None,
 ) -> Path:
     """Make the cache ``target`` unless it is there.
 
@@ -65,28 +98,40 @@ def build(
     ----------
     produce : callable
         Takes ``done : bool[N]``, the samples that an earlier, unfinished build left; yields the others, in batches.
+    publishing : Publishing, optional
+        Publishes it while the caller goes on; unless given it is published when this returns.
     """
+    if publishing is None:
+        with Publishing() as own:
+            return build(target, header, produce, say, own)
     refuse_in_reimport()
     codecs.check(header.codec)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with locked(target, say) as held:
-        if target.exists():
-            return target
-        path = spool_path(target) if held else spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}")
-        spool = Spool(path, _tag(header), len(header.ids))
-        try:
-            if held:
-                for stale in target.parent.glob(f".{target.name}.tmp-*"):
-                    stale.unlink(missing_ok=True)  # of a killed build: nobody else may be writing one
-            if spool.done.any():
-                say(f"going on with {spool.done.sum()} of {len(header.ids)} samples of an unfinished build")
-            for samples in produce(spool.done.copy()):
-                spool.append(samples)
-            publish(target, header, spool)
-        except BaseException:
-            spool.close() if held else spool.discard()
-            raise
+    held = publishing.lock(target, say)
+    if target.exists():
+        return target
+    path = spool_path(target) if held else spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}")
+    spool = Spool(path, _tag(header), len(header.ids))
+    with _kept(spool, held):
+        if held:
+            for stale in target.parent.glob(f".{target.name}.tmp-*"):
+                stale.unlink(missing_ok=True)  # of a killed build: nobody else may be writing one
+        if spool.done.any():
+            say(f"going on with {spool.done.sum()} of {len(header.ids)} samples of an unfinished build")
+        for samples in produce(spool.done.copy()):
+            spool.append(samples)
+    publishing.begin(_kept(spool, held)(partial(publish, target, header, spool)))
     return target
+
+
+@contextmanager
+def _kept(spool: Spool, held: bool) -> Iterator[None]:
+    """Leave the samples for the next build, which finds them if it has the lock, when this one fails."""
+    try:
+        yield
+    except BaseException:
+        spool.close() if held else spool.discard()
+        raise
 
 
 def _tag(header: Header) -> str:
@@ -115,7 +160,7 @@ def publish(target: Path, header: Header, spool: Spool, *, replace: bool = True)
             _write(file, header, spool)
         disk.sync(temporary)
         spool.discard()  # before the rename: behind a finished cache nobody would look for it again
-        disk.publish(temporary, target, replace=replace)
+        disk.give_name(temporary, target, replace=replace)
     finally:
         temporary.unlink(missing_ok=True)
 
