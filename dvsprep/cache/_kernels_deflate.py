@@ -1,8 +1,9 @@
 """Deflate (RFC 1951) for bytes that are mostly zeros: runs of zeros, literals and one Huffman code. No checks, no I/O.
 
-A *token* is a run of zeros and the byte behind it. Up to three zeros are literals; of more the first is a literal and
-the others are a match of distance 1, so a token is one word of at most 48 bits. The code is cut at 12 bits, which costs
-next to nothing and lets a reader resolve any symbol with one look into a small table.
+Up to three zeros are literals; of more the first is a literal and the others are a match of distance 1, so a run and
+the byte behind it are one word of at most 48 bits. The code is cut at 12 bits, which costs next to nothing and lets a
+reader resolve any symbol with one look into a small table. It is made from some of the bytes: counting all of them
+takes as long as writing them.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep.jit import kernel, lowest64, nonzero64, store64
+from dvsprep.jit import kernel, lowest64, nonzero64, store64, swap64
 
 LONGEST = 12  # bits of a code
-RUN = 259  # zeros in a token: a literal and the longest match
-MORE = 260  # in the place of a run: 258 zeros behind another one
-NONE = 256  # in the place of a literal: none; as a symbol it ends a block
+RUN = 259  # zeros in a word: a literal and the longest match
+NONE = 256  # the symbol that ends a block
 SYMBOLS = 286  # literals, the end of a block, lengths of matches
-SPARE = 512  # tokens that one step of tokenize may add
+PIECE = 2048  # bytes, about 16 rows of a frame
+DENSE = 0.5  # of the bytes; of blocks with more than that other than zero every byte is a literal
+ADLER = np.uint64(65_521)
 
 
 def _matches() -> NDArray[np.int64]:
@@ -37,77 +39,51 @@ MATCHES = _matches()
 HEAD_LENGTHS = np.array([3, *[4] * 12, 0, 0, 0, 0, 4, 4], np.int64)
 HEAD_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
 HEAD_BYTES = 384  # more than the head and end of a block take: 287 codes of up to 11 bits, and a few
-ZERO, ONE, S3, S8, S16, S56 = (np.uint64(n) for n in (0, 1, 3, 8, 16, 56))
-PART, WHOLE, LOW16, LOW56 = (np.uint64(n) for n in (7, 0xF8, 0xFFFF, (1 << 56) - 1))
+ZERO, ONE, S3, S6, S32, S48, S56 = (np.uint64(n) for n in (0, 1, 3, 6, 32, 48, 56))
+PART, WHOLE, LOW6, LOW56 = (np.uint64(n) for n in (7, 0x38, 63, (1 << 56) - 1))
+
+
+def most_bytes(size: int, block: int) -> int:
+    """Return the most bytes :func:`compress` writes for a stream: 12 bits a byte, heads, and what is put at once."""
+    return size + size // 2 + -(-size // block) * HEAD_BYTES + 16
 
 
 @kernel
-def _long_run(zeros, tokens, k, counts):
-    """Write the tokens of a run of more than 259 zeros; return k and what is left of the run, at most 259."""
-    tokens[k] = RUN | NONE << 16
-    counts[1, RUN] += np.uint32(1)
-    k += ONE
-    zeros -= np.uint64(RUN)
-    while zeros > np.uint64(RUN):
-        tokens[k] = MORE | NONE << 16
-        counts[1, MORE] += np.uint32(1)
-        k += ONE
-        zeros -= np.uint64(RUN - 1)
-    return k, zeros
-
-
-@kernel
-def tokenize(raw, start, tokens, counts, sums):
-    """Cut ``raw : uint8[n]`` from byte ``start`` on into tokens, until there is room for no more or no byte is left.
+def _look(raw, start, end, step, seen, runs):
+    """Count what some of the bytes ``[start, end)`` hold: of every ``step`` pieces one, each time at another place.
 
     Parameters
     ----------
-    tokens : uint32[M]
-        A run of zeros | the byte behind it << 16.
-    counts : uint32[4, 512]
-        How often a literal (rows 0 and 2) and a run (1 and 3) occurs is added: two places of each, because adding to
-        the same one twice in a row has to wait.
-    sums : uint64[2]
-        The sum of the bytes and of the bytes times (n - position) are added: Adler-32 is made of them.
-
-    Returns
-    -------
-    number of tokens, the byte behind the last one
+    seen, runs : int64[256], int64[RUN + 1]
+        How often a byte other than zero, and a run of zeros before one, occurs is added; ``seen[0]`` counts all zeros.
     """
-    n, after, k = np.uint64(raw.size), np.uint64(start), ZERO  # after: the byte behind the last token
-    total, weighted, base = ZERO, ZERO, start
-    while base < raw.size and k < np.uint64(tokens.size - SPARE):
-        if base + 64 <= raw.size:
-            left = nonzero64(raw, base)
-        else:
-            left = ZERO
-            for j in range(raw.size - base):
-                left |= np.uint64(raw[base + j] != 0) << np.uint64(j)
-        while left:
-            at = np.uint64(base) + lowest64(left)
-            left &= left - ONE
-            byte, zeros = np.uint64(raw[at]), at - after
-            after = at + ONE
-            if zeros > np.uint64(RUN):
-                k, zeros = _long_run(zeros, tokens, k, counts)
-            tokens[k] = zeros | byte << S16
-            row = (k & ONE) << ONE
-            counts[row, byte] += np.uint32(1)
-            counts[row | ONE, zeros] += np.uint32(1)
-            k += ONE
-            total += byte
-            weighted += byte * (n - at)
-        base = min(base + 64, raw.size)
-        if np.uint64(base) - after >= np.uint64(1 << 16) or base == raw.size:
-            zeros, after = np.uint64(base) - after, np.uint64(base)
-            if zeros > np.uint64(RUN):
-                k, zeros = _long_run(zeros, tokens, k, counts)
-            tokens[k] = zeros | np.uint64(NONE) << S16
-            counts[1, zeros] += np.uint32(1)
-            k += ONE
-    sums[0] += total
-    sums[1] += weighted
-    return np.int64(k), np.int64(after)
+    for base in range(start, end, PIECE):
+        piece = base // PIECE
+        if piece % step != piece // step % step:
+            continue
+        after, behind = np.uint64(base), min(end, base + PIECE)
+        for word in range(base, behind, 64):
+            left = _nonzero(raw, word, behind)
+            while left:
+                at = np.uint64(word) + lowest64(left)
+                left &= left - ONE
+                seen[raw[at]] += 1
+                seen[0] += np.int64(at - after)
+                runs[min(at - after, np.uint64(RUN))] += 1
+                after = at + ONE
+        seen[0] += behind - np.int64(after)
+        runs[min(np.uint64(behind) - after, np.uint64(RUN))] += 1
+
+
+@kernel
+def _nonzero(raw, base, end):
+    """Return a bit for each of the 64 bytes from ``base`` on that lies before ``end`` and is not zero."""
+    if base + 64 <= end:
+        return nonzero64(raw, base)
+    left = ZERO
+    for j in range(end - base):
+        left |= np.uint64(raw[base + j] != 0) << np.uint64(j)
+    return left
 
 
 @kernel
@@ -201,48 +177,48 @@ def _put(word, out, at, held, bits):
 
 
 @kernel
-def _words(counts, lengths, literals, runs):
-    """Find the code of a block; return about how many bytes the block will take.
+def _make_code(seen, runs, largest, step, lengths, words):
+    """Find the code of a block of which every ``step``-th piece was looked at; tell whether it is dense.
+
+    What was not seen may still come, so all bytes up to the largest, and all runs, have a code.
 
     Parameters
     ----------
-    counts : uint32[4, 512], as of tokenize
     lengths : int64[286]
         Written: bits of each symbol's code.
-    literals, runs : uint64[257], uint64[261]
-        Written: the words of what a token holds.
+    words : uint64[2, RUN + 1]
+        Written: of bytes (and the end of a block at NONE) and of runs of zeros, what stands for them << 6 | its bits.
     """
-    seen = np.zeros(SYMBOLS, np.int64)
-    for byte in range(256):
-        seen[byte] = counts[0, byte] + counts[2, byte]
-    seen[NONE] = 1
-    for zeros in range(MORE + 1):
-        times = np.int64(counts[1, zeros]) + np.int64(counts[3, zeros])
-        if zeros < 4:
-            seen[0] += times * zeros
-        else:
-            seen[0] += times * (zeros != MORE)
-            seen[MATCHES[0, min(zeros - 1, 258)]] += times
-    code_lengths(seen, lengths)
+    symbols = np.zeros(SYMBOLS, np.int64)
+    zeros, others = seen[0], 0
+    for byte in range(1, largest + 1):
+        symbols[byte] = seen[byte] * step + 1
+        others += seen[byte]
+    dense = others > DENSE * (zeros + others)
+    symbols[0] = zeros * step + 1
+    symbols[NONE] = 1
+    if not dense:
+        symbols[0] = 1
+        for symbol in range(NONE + 1, SYMBOLS):
+            symbols[symbol] = 1
+        for zeros in range(1, RUN + 1):
+            symbols[0] += runs[zeros] * step * (zeros if zeros < 4 else 1)
+            if zeros >= 4:
+                symbols[MATCHES[0, zeros - 1]] += runs[zeros] * step
+    code_lengths(symbols, lengths)
     code = np.zeros(SYMBOLS, np.uint64)
     codes(lengths, code)
-    for byte in range(256):  # a slice, and a row of MATCHES unpacked, take seconds to compile: their errors are strings
-        literals[byte] = code[byte]
-    literals[NONE] = ZERO
-    runs[0] = ZERO
-    for zeros in range(1, 4):
-        runs[zeros] = _join(runs[zeros - 1], code[0])
-    for zeros in range(4, MORE + 1):
-        length = min(zeros - 1, 258)
-        symbol, extra, bits = MATCHES[0, length], MATCHES[1, length], MATCHES[2, length]
-        match = _join(code[symbol], np.uint64(bits | (extra + 1) << 56))  # and one bit 0 for distance 1
-        runs[zeros] = match if zeros == MORE else _join(code[0], match)
-    size = 0
-    for byte in range(256):
-        size += seen[byte] * lengths[byte]
-    for symbol in range(257, SYMBOLS):
-        size += seen[symbol] * (lengths[symbol] + 1 + max(0, (symbol - 261) // 4) * (symbol < 285))
-    return size // 8
+    for byte in range(NONE + 1):
+        words[0, byte] = (code[byte] & LOW56) << S6 | code[byte] >> S56
+    word = ZERO
+    for zeros in range(RUN + 1):
+        if zeros >= 4:  # a zero, and a match of distance 1, whose code is one bit 0
+            symbol, extra, bits = MATCHES[0, zeros - 1], MATCHES[1, zeros - 1], MATCHES[2, zeros - 1]
+            word = _join(code[0], _join(code[symbol], np.uint64(bits | (extra + 1) << 56)))
+        elif zeros > 0:
+            word = _join(word, code[0])
+        words[1, zeros] = (word & LOW56) << S6 | word >> S56
+    return dense
 
 
 @kernel
@@ -271,36 +247,124 @@ def _write_head(lengths, out, at, held, bits):
 
 
 @kernel
-def block(tokens, counts, last, state):
-    """Return one block, of all tokens, as bytes.
+def _put_sparse(raw, start, end, words, out, at, held, bits, sums):
+    """Write the bytes ``[start, end)``, runs of zeros and what is between them; return at, held and bits.
 
-    Parameters
-    ----------
-    tokens, counts : as of tokenize
-    last : bool
-        Whether no block follows.
-    state : uint64[2]
-        Bits of the block before that are not yet written, and their number; becomes that of this block.
+    ``sums : uint64[2]``: the sum of the bytes and of the bytes times (end - position) are written.
     """
-    lengths = np.empty(SYMBOLS, np.int64)
-    literals, runs = np.empty(NONE + 1, np.uint64), np.empty(MORE + 1, np.uint64)
-    out = np.empty(_words(counts, lengths, literals, runs) + HEAD_BYTES, np.uint8)
-    at, held, bits = _put(np.uint64(last | 2 << 1 | 3 << 56), out, ZERO, state[1], state[0])
-    at, held, bits = _write_head(lengths, out, at, held, bits)
-    for i in range(tokens.size):
-        token = np.uint64(tokens[i])
-        run, literal = runs[token & LOW16], literals[token >> S16]
-        length = run >> S56
-        bits |= ((run & LOW56) | (literal & LOW56) << length) << held
-        held += length + (literal >> S56)
+    n, after, total, weighted = np.uint64(end), np.uint64(start), ZERO, ZERO
+    for base in range(start, end, 64):
+        left = _nonzero(raw, base, end)
+        while left:
+            place = np.uint64(base) + lowest64(left)
+            left &= left - ONE
+            byte, zeros = np.uint64(raw[place]), place - after
+            after = place + ONE
+            while zeros > np.uint64(RUN):
+                at, held, bits = _put_run(np.uint64(RUN), words, out, at, held, bits)
+                zeros -= np.uint64(RUN)
+            run, literal = words[1, zeros], words[0, byte]
+            bits |= (run >> S6 | (literal >> S6) << (run & LOW6)) << held
+            held += run + literal  # of which six bits count
+            store64(out, np.int64(at), bits)
+            at += (held & LOW6) >> S3
+            bits >>= held & WHOLE
+            held &= PART
+            total += byte
+            weighted += byte * (n - place)
+    zeros = n - after
+    while zeros > ZERO:
+        run = min(zeros, np.uint64(RUN))
+        at, held, bits = _put_run(run, words, out, at, held, bits)
+        zeros -= run
+    sums[0], sums[1] = total, weighted
+    return at, held, bits
+
+
+@kernel
+def _put_run(zeros, words, out, at, held, bits):
+    """Write a run of at most RUN zeros; return at, held and bits."""
+    run = words[1, zeros]
+    bits |= (run >> S6) << held
+    held += run & LOW6
+    store64(out, np.int64(at), bits)
+    return at + (held >> S3), held & PART, bits >> (held & WHOLE)
+
+
+@kernel
+def _put_dense(raw, start, end, words, out, at, held, bits, sums):
+    """Do :func:`_put_sparse` with a literal for every byte, four at a time."""
+    total, weighted = ZERO, ZERO
+    i = start
+    while i + 4 <= end:
+        word, many = ZERO, ZERO
+        for j in range(4):
+            byte = np.uint64(raw[i + j])
+            literal = words[0, byte]
+            word |= (literal >> S6) << many
+            many += literal & LOW6
+            total += byte
+            weighted += total
+        bits |= word << held
+        held += many
         store64(out, np.int64(at), bits)
         at += held >> S3
         bits >>= held & WHOLE
         held &= PART
-    end = np.zeros(SYMBOLS, np.uint64)
-    codes(lengths, end)
-    at, held, bits = _put(end[NONE], out, at, held, bits)
-    if last and held > ZERO:
-        at, held = at + ONE, ZERO
-    state[0], state[1] = bits, held
-    return out[: np.int64(at)]
+        i += 4
+    while i < end:
+        literal = words[0, raw[i]]
+        at, held, bits = _put(literal >> S6 | (literal & LOW6) << S56, out, at, held, bits)
+        total += np.uint64(raw[i])
+        weighted += total
+        i += 1
+    sums[0], sums[1] = total, weighted
+    return at, held, bits
+
+
+@kernel
+def compress(raw, size, block, largest, step, out, ends):
+    """Make a zlib stream (RFC 1950) of each ``size`` bytes of ``raw : uint8[n]``, in blocks of ``block`` bytes.
+
+    All streams have the same codes, one for their first blocks, one for their second ones, ...
+
+    Parameters
+    ----------
+    largest : uint8[size / block]
+        The largest byte of all first blocks, all second ones, ...
+    step : int
+        One in so many pieces is looked at for the codes.
+    out : uint8[m]
+        Written; ``most_bytes`` tells how many it is to have.
+    ends : int64[n / size]
+        Written: the byte of ``out`` behind each stream.
+    """
+    blocks = (size + block - 1) // block
+    lengths, words = np.empty((blocks, SYMBOLS), np.int64), np.empty((blocks, 2, RUN + 1), np.uint64)
+    dense = np.empty(blocks, np.bool_)
+    for b in range(blocks):
+        seen, runs = np.zeros(256, np.int64), np.zeros(RUN + 1, np.int64)
+        for start in range(b * block, raw.size, size):
+            _look(raw, start, min(start + block, start // size * size + size), step, seen, runs)
+        dense[b] = _make_code(seen, runs, np.int64(largest[b]), step, lengths[b], words[b])
+    at, sums = ZERO, np.zeros(2, np.uint64)
+    for k in range(ends.size):
+        store64(out, np.int64(at), np.uint64(0x0178))
+        at, held, bits, behind = at + np.uint64(2), ZERO, ZERO, (k + 1) * size
+        low, high = ONE, np.uint64(size)
+        for b in range(blocks):
+            start, end = k * size + b * block, min(k * size + b * block + block, behind)
+            at, held, bits = _put(np.uint64((b == blocks - 1) | 2 << 1 | 3 << 56), out, at, held, bits)
+            at, held, bits = _write_head(lengths[b], out, at, held, bits)
+            if dense[b]:
+                at, held, bits = _put_dense(raw, start, end, words[b], out, at, held, bits, sums)
+            else:
+                at, held, bits = _put_sparse(raw, start, end, words[b], out, at, held, bits, sums)
+            word = words[b, 0, NONE]
+            at, held, bits = _put(word >> S6 | (word & LOW6) << S56, out, at, held, bits)
+            low += sums[0]
+            high += sums[1] + sums[0] * np.uint64(behind - end)
+        at += np.uint64(held > ZERO)
+        store64(out, np.int64(at), swap64((high % ADLER) << S48 | (low % ADLER) << S32))
+        at += np.uint64(4)
+        ends[k] = np.int64(at)

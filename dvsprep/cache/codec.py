@@ -146,10 +146,19 @@ class Packing:
             Bytes behind which there are only zeros.
         """
         if self.deflates == "all":
-            return Chunk(0, sparse.compress(raw) or _pack(raw, 1))
+            streams = sparse.compress(raw)
+            return Chunk(0, streams[0] if streams else _pack(raw, 1))
         if self.deflates == "padded" and used < raw.size:
             return Chunk(0, _stored(raw[:used], raw.size - used))
         return Chunk(self._skip, raw.tobytes())
+
+    def pack_rows(self, rows: Array, chunk: int) -> list[Chunk]:
+        """Pack any number of rows, ``chunk`` rows a chunk."""
+        if self.deflates == "all" and rows.itemsize == 1 and len(rows) > 1 and len(rows) % chunk == 0:
+            raw = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+            if streams := sparse.compress(raw, raw.size // (len(rows) // chunk)):  # all at once
+                return [Chunk(0, stream) for stream in streams]
+        return [self.pack(rows[start : start + chunk], chunk) for start in range(0, len(rows), chunk)]
 
     def deflate_times(self, planes: Array) -> Chunk:
         """Do :meth:`deflate` for differences of times, of which too few are zero for anything but ISA-L."""

@@ -93,8 +93,7 @@ def packing_of(codec: str, column: str, dtype: np.dtype[Any], sensor: tuple[int,
 
 def pack_rows(array: Array, chunk: int, packing: codecs.Packing) -> Block:
     """Pack an array in chunks along its first axis; the last chunk is filled up with zeros."""
-    packed = [packing.pack(array[start : start + chunk], chunk) for start in range(0, len(array), chunk)]
-    return Block(array.dtype.str, array.shape[1:], len(array), chunk, packed)
+    return Block(array.dtype.str, array.shape[1:], len(array), chunk, packing.pack_rows(array, chunk))
 
 
 def unpack_rows(block: Block, packing: codecs.Packing) -> Array:

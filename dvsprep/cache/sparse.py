@@ -6,6 +6,7 @@ finding other repeats is lost on counts of events. Streams of this kind are also
 
 from __future__ import annotations
 
+import itertools
 import struct
 import threading
 import zlib
@@ -23,7 +24,8 @@ try:
 except ImportError:
     _adler32 = zlib.adler32
 
-TOKENS = 1 << 18  # in a block; a chunk of frames is mostly one block
+MANY, STEP = 1 << 16, 8  # bytes from which on only one piece in so many is looked at for the code
+KEPT = 1 << 24  # bytes a thread keeps to write to
 SMALLEST, LARGEST = 1 << 12, 1 << 28  # bytes: of fewer libraries are faster, of more the sums for Adler-32 overflow
 LOOKED_AT = 1 << 12  # bytes, about, from which it is told how many are zeros
 MOST = 0.4  # of them may be other than zero; with more, libraries are as fast
@@ -34,27 +36,41 @@ _loading = threading.Lock()
 _inflate: Callable[..., int] | None = None
 
 
-def compress(raw: Array) -> bytes | None:
-    """Return ``raw : uint8[n]`` as a zlib stream, or None where it holds too few zeros for it to pay."""
+def compress(raw: Array, size: int | None = None, planes: int = 0) -> list[bytes] | None:
+    """Return each ``size`` bytes of ``raw : uint8[n]``, n unless told, as a zlib stream.
+
+    Parameters
+    ----------
+    planes : int
+        Parts of a stream that hold values of different kinds, each as long as the others; they may be dense. 0 for
+        one part of which it is to be told first whether it holds enough zeros: None where it does not.
+    """
     from dvsprep.cache import _kernels_deflate  # not at the top: who only looks into a cache need not wait for Numba
 
-    if not SMALLEST <= raw.size < LARGEST:
+    size = raw.size if size is None else size
+    if not SMALLEST <= size < LARGEST:
         return None
     some = raw[:: raw.size // LOOKED_AT | 1]
-    if np.count_nonzero(some) > MOST * some.size:
+    if planes == 0 and np.count_nonzero(some) > MOST * some.size:
         return None
-    if not hasattr(_own, "tokens"):
-        _own.tokens = np.empty(TOKENS, np.uint32)
     raw = raw.view()
     raw.flags.writeable = False  # one type for the kernel, wherever the bytes come from
-    sums, state = np.zeros(2, np.uint64), np.zeros(2, np.uint64)
-    parts, at = [_HEAD], 0
-    while at < raw.size:
-        counts = np.zeros((4, 512), np.uint32)
-        tokens, at = _kernels_deflate.tokenize(raw, at, _own.tokens, counts, sums)
-        parts.append(_kernels_deflate.block(_own.tokens[:tokens], counts, at == raw.size, state).tobytes())
-    low, high = 1 + int(sums[0]), raw.size + int(sums[1])
-    return b"".join([*parts, struct.pack(">HH", high % 65_521, low % 65_521)])
+    block, ends = size // max(1, planes), np.empty(raw.size // size, np.int64)
+    out = _scratch(ends.size * _kernels_deflate.most_bytes(size, block))
+    largest = np.array([part.max() for part in raw.reshape(ends.size, -1, block).swapaxes(0, 1)], np.uint8)
+    _kernels_deflate.compress(raw, size, block, largest, STEP if raw.size >= MANY else 1, out, ends)
+    packed = out[: ends[-1]].tobytes()
+    return [packed] if ends.size == 1 else [packed[a:b] for a, b in itertools.pairwise([0, *ends.tolist()])]
+
+
+def _scratch(size: int) -> Array:
+    """Return this thread's memory to write to, of which most is never touched."""
+    if size > KEPT:
+        return np.empty(size, np.uint8)
+    kept: Array | None = getattr(_own, "out", None)
+    if kept is None or kept.size < size:
+        kept = _own.out = np.empty(size, np.uint8)
+    return kept
 
 
 def load() -> None:

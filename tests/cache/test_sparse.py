@@ -19,7 +19,7 @@ DTYPES = st.sampled_from([np.uint8, np.uint16, np.uint32])
 def sparse_bytes(draw, most=1 << 17):
     """Bytes that are mostly zeros: lengths around the words and runs that the kernels know, any kind of values."""
     n = draw(
-        st.one_of(st.integers(1, 400), st.sampled_from([4096, 65_536 + 63, 65_536 + 259, most]), st.integers(1, most))
+        st.one_of(st.integers(4, 400), st.sampled_from([4096, 65_536 + 63, 65_536 + 259, most]), st.integers(4, most))
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     raw = np.zeros(n, np.uint8)
@@ -33,27 +33,36 @@ def sparse_bytes(draw, most=1 << 17):
     return raw
 
 
-def packed(raw, tokens=sparse.TOKENS):
-    """Return what compress makes of bytes, however few or dense they are, in blocks of up to ``tokens`` tokens."""
+def packed(raw, planes=0):
+    """Return what compress makes of bytes, however few or dense they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse, "SMALLEST", 1)
         patch.setattr(sparse, "MOST", 1)
-        patch.setattr(sparse, "TOKENS", tokens)
-        sparse._own.__dict__.clear()
-        stream = sparse.compress(raw)
-        sparse._own.__dict__.clear()
-    assert stream is not None
+        patch.setattr(sparse, "MANY", 1 << 14)  # of more bytes only some are looked at
+        (stream,) = sparse.compress(raw, planes=planes)
     return stream
 
 
 @settings(deadline=None, max_examples=150)
-@given(raw=sparse_bytes(), tokens=st.sampled_from([sparse.TOKENS, _kernels_deflate.SPARE + 1, 2000]))
-def test_zlib_gets_the_bytes_back(raw, tokens):
-    stream = packed(raw, tokens)
+@given(raw=sparse_bytes(), planes=st.integers(0, 3))
+def test_zlib_gets_the_bytes_back(raw, planes):
+    raw = raw[: raw.size // max(1, planes) * max(1, planes)]
+    stream = packed(raw, planes)
     reader = zlib.decompressobj()
     assert reader.decompress(stream) + reader.flush() == raw.tobytes()
     assert reader.eof
     assert reader.unused_data == b""
+
+
+@settings(deadline=None, max_examples=60)
+@given(raw=sparse_bytes(), streams=st.integers(1, 9), planes=st.integers(0, 2))
+def test_many_streams_at_once_hold_each_its_own_bytes(raw, streams, planes):
+    size = max(sparse.SMALLEST, raw.size // streams) // 2 * 2
+    raw = np.resize(raw, streams * size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse, "MOST", 1)
+        made = sparse.compress(raw, size, planes)
+    assert [zlib.decompress(stream) for stream in made] == [part.tobytes() for part in raw.reshape(streams, -1)]
 
 
 @settings(deadline=None, max_examples=40)
@@ -91,9 +100,8 @@ def test_codes_are_prefix_free_and_at_most_12_bits(counts):
 def test_frames_are_smaller_than_what_zlib_makes_of_their_runs():
     rng = np.random.default_rng(0)
     frames = np.where(rng.random(1 << 18) < 0.15, np.minimum(rng.geometric(0.5, 1 << 18), 255), 0).astype(np.uint8)
-    stream = sparse.compress(frames)
+    (stream,) = sparse.compress(frames)
     runs = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    assert stream is not None
     assert len(stream) < 1.01 * len(runs.compress(frames) + runs.flush())
 
 
@@ -122,9 +130,10 @@ def unpacked(stream, size, behind=0):
 
 @pytest.mark.usefixtures("reads_small")
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(raw=sparse_bytes(), tokens=st.sampled_from([sparse.TOKENS, _kernels_deflate.SPARE + 1, 2000]))
-def test_own_streams_are_read(raw, tokens):
-    stream = packed(raw, tokens)
+@given(raw=sparse_bytes(), planes=st.integers(0, 3))
+def test_own_streams_are_read(raw, planes):
+    raw = raw[: raw.size // max(1, planes) * max(1, planes)]
+    stream = packed(raw, planes)
     assert unpacked(stream, raw.size) == raw.tobytes()
     assert unpacked(stream, raw.size + 1) is None
     assert unpacked(stream, raw.size - 1) is None

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvsprep.errors import ConservationError
-from dvsprep.integrate import builtin, integrate, integrator, warm_up
+from dvsprep.integrate import _kernels, builtin, integrate, integrator, warm_up
 from dvsprep.types import FrameSpec
 
 H, W = 3, 4
@@ -180,7 +180,6 @@ def test_frames_that_lost_or_gained_events_fail_the_build(monkeypatch, tamper, s
 
 
 def test_warm_up_compiles_for_every_column_and_count_type():
-    from dvsprep.integrate import _kernels
 
     sides = (34, 300)
     for extent in sides:
@@ -191,3 +190,17 @@ def test_warm_up_compiles_for_every_column_and_count_type():
             zeros = np.zeros(n, np.uint8)
             integrate({"t": np.arange(n), "x": zeros, "y": zeros, "p": zeros}, FrameSpec("number", T=1), extent, extent)
     assert (len(_kernels.count.signatures), len(_kernels.sums.signatures)) == before
+
+
+@settings(deadline=None)
+@given(
+    dtype=st.sampled_from([np.uint8, np.uint16, np.uint32]),
+    shape=st.tuples(st.integers(0, 4), st.integers(1, 2), st.integers(1, 40), st.integers(1, 70)),
+    full=st.booleans(),
+)
+def test_sums_are_those_of_numpy(dtype, shape, full):
+    largest = np.iinfo(dtype).max
+    frames = np.random.default_rng(0).integers(largest if full else 0, largest, shape, dtype, endpoint=True)
+    held = np.full(shape[1], 7, np.int64)
+    _kernels.sums(frames, held)
+    assert held.tolist() == frames.sum((0, 2, 3), dtype=np.int64).tolist()
