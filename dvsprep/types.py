@@ -23,6 +23,9 @@ SplitBy = Literal["number", "time", "duration", "plugin"]
 Tail = Literal["keep", "drop"]
 
 
+NeedOfTimes = bool | Literal["searched"]  # whether t is looked at; searched: no more than its ends, and for values
+
+
 class Events(TypedDict):
     """One sample's events: t int64[N] microseconds, x and y uint8 or uint16[N], p uint8[N]."""
 

@@ -104,3 +104,8 @@ def bits(values: list[int], width: int) -> bytes:
     text = "".join(format(value, f"0{width}b") for value in values)
     text += "0" * (-len(text) % 8)
     return bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8))
+
+
+def first_from(times: list[int], wanted: int) -> int:
+    """Return the position of the first time that is not before ``wanted``, or how many there are."""
+    return next((i for i, t in enumerate(times) if t >= wanted), len(times))

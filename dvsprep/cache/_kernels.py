@@ -6,6 +6,7 @@ import numpy as np
 
 from dvsprep.jit import kernel, load64, store64, swap64
 
+FEW = 512  # times that are passed over at once; sums of 64 pairs of bytes fit in 16 bits
 U8, U16, U32, U64 = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(64)
 BYTES, PAIRS, HALVES = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0xFFFFFFFF)
 
@@ -58,6 +59,51 @@ def add_times(planes, size, now, out):
             now += np.int64(planes[b * chunk + j]) << (8 * b)
         out[j] = now
     return now
+
+
+@kernel
+def find_times(planes, size, n, now, wanted, k, base, positions):
+    """Find where the running sum of the first n differences in byte planes reaches what is wanted.
+
+    Parameters
+    ----------
+    planes : uint8[size * chunk]
+        As of :func:`subtract_times`.
+    now : int64
+        The time before the first difference.
+    wanted : int64[K]
+        Non-decreasing; those from k on are looked for.
+    base : int
+        Times before these.
+    positions : int64[K]
+        Written: base and how many of these times are less, for each that one of them reaches.
+
+    Returns
+    -------
+    k of the first that none reaches, the last time
+    """
+    chunk = planes.size // size
+    for start in range(0, n, FEW):
+        end = min(start + FEW, n)
+        then = now
+        for b in range(size):
+            pairs, total = np.uint64(0), np.int64(0)
+            for word in range((end - start) // 8):  # eight at a time, pairs of them in 16 bits
+                eight = load64(planes, b * chunk + start + 8 * word)
+                pairs += (eight & BYTES) + (eight >> U8 & BYTES)
+            for i in range(b * chunk + end - (end - start) % 8, b * chunk + end):
+                total += np.int64(planes[i])
+            fours = (pairs & PAIRS) + (pairs >> U16 & PAIRS)
+            then += (total + np.int64((fours & HALVES) + (fours >> U32))) << (8 * b)
+        if k < wanted.size and wanted[k] <= then:  # seldom: only then each of them is looked at
+            for j in range(start, end):
+                for b in range(size):
+                    now += np.int64(planes[b * chunk + j]) << (8 * b)
+                while k < wanted.size and wanted[k] <= now:
+                    positions[k] = base + j
+                    k += 1
+        now = then
+    return k, now
 
 
 @kernel

@@ -170,6 +170,7 @@ def warm_up(sensor: tuple[int, int]) -> None:
     planes = np.zeros(0, np.uint8)
     planes.flags.writeable = False
     made.add_times(planes, 2, np.int64(0), np.zeros(0, np.int64))
+    made.find_times(planes, 2, 0, np.int64(0), np.zeros(0, np.int64), 0, 0, np.zeros(0, np.int64))
     made.largest_step(np.zeros(1, np.int64), np.int64(0))
     made.subtract_times(np.zeros(1, np.int64), np.int64(0), np.zeros((2, 1), np.uint8))
     sparse.compress(np.zeros(sparse.SMALLEST, np.uint8))

@@ -42,7 +42,7 @@ class EventFrames(loading.Frames):
         if self._integrate is None:
             self._integrate = integrator(self.spec, *self.sensor, self.events.channels)
         jitter = self.jitter
-        events = self.events.compact(i, times=needs_times(self.spec) or jitter is not None)
+        events = self.events.compact(i, times=True if jitter is not None else needs_times(self.spec))
         if jitter is not None:  # a stranger's events are checked before a kernel sees them
             H, W = self.sensor
             return integrate(jitter(events), self.spec, H, W, channels=self.events.channels, sample=str(self.ids[i]))

@@ -12,7 +12,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvsprep.cache import loading, sparse
-from dvsprep.cache.codec import Chunk, Packing, kernels
+from dvsprep.cache.codec import Chunk, Packing
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.cache.mapped import Mapped, locate, map_file, unpack_columns, warm_up, worth_mapping
+from dvsprep.cache.times import Times
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import widen
-from dvsprep.types import Array, Events, FrameSpec
+from dvsprep.types import Array, Events, FrameSpec, NeedOfTimes
 
 if TYPE_CHECKING:
     from dvsprep.cache.on_the_fly import EventFrames
@@ -326,40 +327,18 @@ class EventCache(Cache):
         super().map()
         warm_up()
 
-    def compact(self, i: int, *, times: bool = True) -> Events:
+    def compact(self, i: int, *, times: NeedOfTimes = True) -> Events:
         """Return one sample's events as they are kept: x and y in uint8 where the sensor allows, p in uint8.
 
-        Without ``times``, t is empty: who does not look at it need not unpack it.
+        Without ``times``, t is empty: who does not look at it need not unpack it. With "searched" it can be searched.
         """
         start, n = self.run(i)
-        t = self._times(i, start, n) if times else np.empty(0, np.int64)
+        stored = Times(self, i, partial(sound, self.path, f"dt of sample {i}"))
+        t: Any = stored if times == "searched" else stored.unpack() if times else np.empty(0, np.int64)
         with sound(self.path, f"the events of sample {i}"):
             columns = [self._stored_column(name) for name in "xyp"]
             x, y, p = unpack_columns(columns, start, n) or (self._rows(column, start, n) for column in columns)
         return Events(t=t, x=x, y=y, p=p)
-
-    def _times(self, i: int, start: int, n: int) -> NDArray[np.int64]:
-        out, now = np.empty(n, np.int64), self.small("t_start")[i]
-        with sound(self.path, f"dt of sample {i}"):
-            stored = self._stored_column("dt")
-            packing, size = stored.packing, stored.dtype.itemsize
-            if packing is None or not packing.shuffles:
-                steps = np.empty(n, stored.dtype)
-                self._read(stored, start, steps)
-                np.cumsum(steps, out=out)
-                out += now
-                return out
-            for at, chunk in self._chunks(stored, start, n):
-                part = out[at : at + stored.chunks[0]]
-                if packing.undoes(chunk):
-                    planes = np.frombuffer(packing.inflate(chunk, size * stored.chunks[0]), np.uint8)
-                    planes.flags.writeable = False  # one type for the kernel, whatever the library returns
-                    now = kernels().add_times(planes, size, now, part)
-                else:
-                    steps = stored.dataset[start + at : start + at + len(part)]
-                    part[...] = now + np.cumsum(steps, dtype=np.int64)
-                    now = part[-1]
-        return out
 
     def frames(
         self,

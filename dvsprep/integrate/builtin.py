@@ -31,7 +31,7 @@ def time_edges(t: NDArray[np.int64], T: int) -> Edges:
     """
     edges = np.zeros(T + 1, np.int64)
     if len(t):
-        edges[:-1] = np.searchsorted(t, t[0] + np.arange(T, dtype=np.int64) * ((t[-1] - t[0]) // T))
+        edges[:-1] = t.searchsorted(t[0] + np.arange(T, dtype=np.int64) * ((t[-1] - t[0]) // T))
         edges[0], edges[-1] = 0, len(t)
     return edges
 
@@ -50,7 +50,7 @@ def duration_edges(t: NDArray[np.int64], duration: int, tail: Tail = "keep") -> 
     else:
         frames = max(1, -(-lasts // duration))
     start = t[0] if len(t) else 0
-    edges = np.searchsorted(t, start + np.arange(frames + 1, dtype=np.int64) * duration).astype(np.int64)
+    edges = t.searchsorted(start + np.arange(frames + 1, dtype=np.int64) * duration).astype(np.int64)
     if tail == "keep":
         edges[-1] = len(t)
     return edges

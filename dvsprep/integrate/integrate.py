@@ -9,7 +9,7 @@ import numpy as np
 
 from dvsprep.errors import ConservationError, FormatError
 from dvsprep.integrate import plugins
-from dvsprep.types import Array, Events, FrameSpec
+from dvsprep.types import Array, Events, FrameSpec, NeedOfTimes
 
 # A change in what a built-in returns for the same events gets a new version: it is part of every cache key.
 VERSIONS = {"number": 1, "time": 1, "duration": 1}
@@ -22,9 +22,9 @@ def identity(spec: FrameSpec) -> dict[str, Any]:
     return {"version": VERSIONS[spec.split_by]}
 
 
-def needs_times(spec: FrameSpec) -> bool:
+def needs_times(spec: FrameSpec) -> NeedOfTimes:
     """Tell whether an integrator looks at t; by number, only the order of events counts."""
-    return spec.split_by != "number"
+    return True if spec.plugin is not None else False if spec.split_by == "number" else "searched"
 
 
 def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[..., Array]:

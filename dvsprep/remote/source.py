@@ -17,7 +17,7 @@ from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.integrate import widen
 from dvsprep.remote.link import Link, TooMuchError
 from dvsprep.remote.mirror import Mirror
-from dvsprep.types import Array, Events, FrameSpec
+from dvsprep.types import Array, Events, FrameSpec, NeedOfTimes
 
 TRIES = 3  # for a message whose bytes are wrong
 
@@ -181,10 +181,10 @@ class RemoteEvents(RemoteCache):
         held = self.holding([self.index(i) for i in indices])
         return [held[i] for i in indices]
 
-    def compact(self, i: int, *, times: bool = True) -> Events:
+    def compact(self, i: int, *, times: NeedOfTimes = True) -> Events:
         """Return one sample's events as they are kept; without ``times``, t is empty."""
         held = self._held or {}
-        return wire.events_of(held.get(i) or self.fetch([i])[i], self.columns, times=times)
+        return wire.events_of(held.get(i) or self.fetch([i])[i], self.columns, times=bool(times))
 
     def map(self) -> None:
         """Do nothing: there is no file here."""

@@ -249,3 +249,15 @@ def test_a_plugin_whose_source_changes_during_a_build_is_an_error(tmp_path):
     making.plugin(tmp_path, "return np.ones((1, 2, H, W), np.uint8)", "one")
     with pytest.raises(PluginError, match="changed during the build"):
         pack_frames(task)
+
+
+@pytest.mark.parametrize("codec", ["packed", "none"])
+@pytest.mark.parametrize("step", [3, 70_000])  # differences of 16 and of 32 bits
+def test_times_are_searched_as_an_array_of_them(tmp_path: Path, codec: str, step: int) -> None:
+    samples = [making.at(*(step * np.sort(np.random.default_rng(n).integers(0, n, n)))) for n in (1, 900, 5000)]
+    source = making.events_cache(tmp_path / "e.h5", samples, codec=codec)
+    for i in range(3):
+        t, kept = source.compact(i)["t"], source.compact(i, times="searched")["t"]
+        wanted = np.linspace(t[0] - 9, t[-1] + 9, 41).astype(np.int64)
+        assert (len(kept), kept[0], kept[-1]) == (len(t), t[0], t[-1])
+        assert kept.searchsorted(wanted).tolist() == t.searchsorted(wanted).tolist()

@@ -28,6 +28,30 @@ def test_times_are_the_running_sum_of_shuffled_differences(size, steps, padding,
     assert last == (out[-1] if steps else start)
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    size=st.sampled_from([2, 4, 8]),
+    n=st.integers(0, 3 * _kernels.FEW),
+    padding=st.integers(0, 5),
+    most=st.sampled_from([0, 1, 255, 2**16 - 1]),
+    wanted=st.lists(st.floats(-0.1, 1.1), max_size=9),
+    seed=st.integers(0, 99),
+)
+def test_times_are_found_as_in_a_list_of_them(size, n, padding, most, wanted, seed):
+    chunk = np.zeros(n + padding, f"<u{size}")
+    chunk[:n] = np.random.default_rng(seed).integers(0, most, n, endpoint=True)
+    planes = chunk.view(np.uint8).reshape(-1, size).T.copy().reshape(-1)
+    planes.flags.writeable = False
+    times = naive.times(planes.tobytes(), size, 1000, n)
+    last = times[-1] if n else 1000
+    targets = np.array(sorted(1000 + int(part * (last - 1000)) for part in wanted), np.int64)
+    positions = np.full(len(targets) + 1, -7, np.int64)
+    k, now = _kernels.find_times(planes, size, n, np.int64(1000), targets, 0, 50, positions)
+    reached = [50 + naive.first_from(times, target) for target in targets if n and target <= last]
+    assert positions.tolist() == reached + [-7] * (len(positions) - len(reached))
+    assert (k, now) == (len(reached), last)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     steps=st.lists(st.integers(0, 2**40), min_size=1, max_size=40),
