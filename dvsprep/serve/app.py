@@ -11,6 +11,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
@@ -38,9 +39,12 @@ def create(settings: Settings) -> Starlette:
 
     app = Starlette(
         routes=[*routes(), *build_routes.routes(), Mount("/", StaticFiles(directory=PAGE, html=True))],
-        middleware=[Middleware(Guard, settings=settings)],
+        # The limit within the guard, whose words it would hide: it is left the bodies that do not tell their length.
+        middleware=[
+            Middleware(Guard, settings=settings),
+            Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
+        ],
         exception_handlers=handlers,
-        max_body_size=MAX_BODY,
         lifespan=lifespan,
     )
     app.state.settings = settings

@@ -26,7 +26,9 @@ def run(out: Path, where: str, *more: str, within: float = 280) -> tuple[dict[st
     done = subprocess.run(command, capture_output=True, text=True, timeout=within, check=False)
     assert done.returncode == 0, done.stderr
     (log,) = out.glob("*/log.jsonl")
-    return timeless(json.loads(done.stdout.splitlines()[-1])), [timeless(json.loads(row)) for row in log.read_text().splitlines()]
+    return timeless(json.loads(done.stdout.splitlines()[-1])), [
+        timeless(json.loads(row)) for row in log.read_text().splitlines()
+    ]
 
 
 def timeless(facts: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,10 @@ def test_large_bodies_are_not_read(service: str, frames_id: str) -> None:
     chunk = b"%x\r\n" % (MAX_BODY + 10) + b" " * (MAX_BODY + 10) + b"\r\n0\r\n\r\n"
     unsaid = serving.ask(service, target, "POST", chunk, Content_Type="application/json", Transfer_Encoding="chunked")
     assert unsaid.status == 413
+    for answer in (said, unsaid):
+        assert answer.getheader("Content-Type") == "application/problem+json"
+        assert json.loads(answer.body)["exit_code"] == 2
+        assert answer.getheader("X-Content-Type-Options") == "nosniff"
 
 
 def test_every_answer_forbids_what_a_browser_might_do(service: str) -> None:
