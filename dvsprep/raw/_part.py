@@ -105,6 +105,16 @@ class Part:
         self.resumed = False
         self.bar.reset()
 
+    def _append(self, block: bytes) -> None:
+        rest = memoryview(block)
+        try:
+            while rest:  # an unbuffered write may take a part
+                rest = rest[self.file.write(rest) :]
+        except OSError as error:  # which does not say what it was that could not be written
+            raise OSError(error.errno, error.strerror, str(self.folder / self.resource.name)) from error
+        self.hasher.update(block)
+        self.bar.update(len(block))
+
     def fill(self, source: Source, blocks: Blocks, total: int | None, *, start: int = 0, validator: str = "") -> None:
         """Append a source's blocks, from byte `start` on; nothing is dropped before something better begins to arrive.
 
@@ -129,11 +139,7 @@ class Part:
                 if expected is not None and self.size + len(block) > expected:
                     self.restart()
                     raise SourceError(f"sends more than the {expected:,} bytes expected")
-                rest = memoryview(block)
-                while rest:  # an unbuffered write may take a part
-                    rest = rest[self.file.write(rest) :]
-                self.hasher.update(block)
-                self.bar.update(len(block))
+                self._append(block)
         if first:
             raise SourceError("empty body")
         wanted = total if expected is None else expected
