@@ -38,3 +38,13 @@ def test_the_documents_quote_the_page() -> None:
         assert f"{served} times" in text
         assert f"{mirror} times" in text
     assert f"{facts['load']['samples/s']:,} samples" in (root / "docs" / "service.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_clients_are_served_without_error_and_without_more_memory(tmp_path: Path) -> None:
+    sizes = serve.QUICK | {"clients": 64, "each": 320}
+    found = serve.load(serve.cache(tmp_path, sizes), sizes)
+    assert (found["samples"], found["errors"]) == (64 * 320, [])  # each checksum was compared
+    before, after = found["server MB"]
+    assert after - before <= 16, found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -182,8 +183,7 @@ class Builds:
         code = child.wait()
         self._cancel_mark(build["id"]).unlink(missing_ok=True)
         if end is None:  # it said neither that it is done nor why not
-            why = {"message": f"the build's process ended with code {code}", "hint": "ask again", "exit_code": 1}
-            end = {"state": "failed", "error": why}
+            end = {"state": "failed", "error": _death(code)}
         metrics.BUILDS.labels(end["state"]).inc()
         self._write(build | end | {"ended": time.time() if end["state"] in ENDED else None})
 
@@ -215,6 +215,16 @@ class Builds:
             if line is None:
                 return
             yield json.loads(line)
+
+
+def _death(code: int) -> dict[str, Any]:
+    """Return what to tell of a build's process that ended, with this code, without a word."""
+    how, hint = f"ended with code {code}", "ask again; the build goes on where it stopped"
+    if code < 0:
+        names = {int(number): number.name for number in signal.Signals}
+        how = f"was ended by {names.get(-code, f'signal {-code}')}"
+        hint = f"often memory ran out; {hint}"
+    return {"message": f"the build's process {how}", "hint": hint, "exit_code": IncompleteError.exit_code}
 
 
 def writable(roots: list[Path]) -> Builds | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +37,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def fill(disk: Path) -> Path:
-    """Leave nothing free; return the file that takes it all."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        while True:
+def fill(disk: Path) -> None:
+    """Leave nothing free."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        with pytest.raises(OSError, match="No space left"):
+            os.posix_fallocate(file.fileno(), 0, 2 * SIZE)
+        for _ in range(SIZE // 4096 + 1):
+            if shutil.disk_usage(disk).free == 0:
+                return
             file.write(bytes(4096))
-    return ballast
+    raise AssertionError("the disk does not fill up")
 
 
 @pytest.mark.parametrize("full_before", [False, True], ids=["fills up", "full"])

@@ -163,6 +163,37 @@ def test_a_service_that_stops_leaves_the_running_build_to_the_next(home: Path, s
         assert ended(base, id)["state"] == "done"
 
 
+def test_a_build_whose_process_is_killed_fails_in_a_line_and_is_built_when_asked_again(
+    home: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = []
+
+    def watched(command: list[str], **how: Any) -> subprocess.Popen[str]:
+        children.append(started(command, **how))
+        return children[-1]
+
+    started = subprocess.Popen
+    monkeypatch.setattr("dvsprep.serve.builds.subprocess.Popen", watched)
+    with serving.running(home, plugins=(slow.name,)) as base:
+        id = requests.post(f"{base}/v1/builds", json=slow.asked, timeout=60).json()["id"]
+        wait_for(base, id, "running")
+        (child,) = children
+        os.kill(child.pid, signal.SIGKILL)
+        build = ended(base, id)
+        assert build["state"] == "failed"
+        error = build["error"]
+        assert error["message"] == "the build's process was ended by SIGKILL"
+        assert "memory" in error["hint"]
+        assert build["caches"] == {}
+        slow.go.touch()
+        again = requests.post(f"{base}/v1/builds", json=slow.asked, timeout=60)
+        assert (again.status_code, again.json()["id"], again.json()["error"]) == (202, id, None)
+        build = ended(base, id)
+        assert build["state"] == "done", build
+        assert requests.get(f"{base}/v1/caches/{build['caches']['train']}", timeout=30).json()["samples"] == 72
+    assert [p for p in making.leftovers(home) if "spool" in p or "tmp" in p] == []
+
+
 def test_a_build_that_fails_says_why_in_the_words_of_the_command_line(home: Path, tmp_path: Path) -> None:
     plugin = making.plugin(tmp_path, "raise RuntimeError('no luck')", "unlucky")
     asked = {"dataset": "sample", "spec": {"split_by": "plugin", "plugin": plugin}}
