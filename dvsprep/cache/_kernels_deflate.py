@@ -18,7 +18,6 @@ RUN = 259  # zeros in a word: a literal and the longest match
 NONE = 256  # the symbol that ends a block
 SYMBOLS = 286  # literals, the end of a block, lengths of matches
 PIECE = 2048  # bytes, about 16 rows of a frame
-DENSE = 0.5  # of the bytes; of blocks with more than that other than zero every byte is a literal
 ADLER = np.uint64(65_521)
 
 
@@ -55,7 +54,7 @@ def _look(raw, start, end, step, seen, runs):
     Parameters
     ----------
     seen, runs : int64[256], int64[RUN + 1]
-        How often a byte other than zero, and a run of zeros before one, occurs is added; ``seen[0]`` counts all zeros.
+        How often a byte other than zero, and a run of zeros before one, occurs is added.
     """
     for base in range(start, end, PIECE):
         piece = base // PIECE
@@ -68,10 +67,8 @@ def _look(raw, start, end, step, seen, runs):
                 at = np.uint64(word) + lowest64(left)
                 left &= left - ONE
                 seen[raw[at]] += 1
-                seen[0] += np.int64(at - after)
                 runs[min(at - after, np.uint64(RUN))] += 1
                 after = at + ONE
-        seen[0] += behind - np.int64(after)
         runs[min(np.uint64(behind) - after, np.uint64(RUN))] += 1
 
 
@@ -178,7 +175,7 @@ def _put(word, out, at, held, bits):
 
 @kernel
 def _make_code(seen, runs, largest, step, lengths, words):
-    """Find the code of a block of which every ``step``-th piece was looked at; tell whether it is dense.
+    """Find the code of a block of which every ``step``-th piece was looked at.
 
     What was not seen may still come, so all bytes up to the largest, and all runs, have a code.
 
@@ -190,21 +187,15 @@ def _make_code(seen, runs, largest, step, lengths, words):
         Written: of bytes (and the end of a block at NONE) and of runs of zeros, what stands for them << 6 | its bits.
     """
     symbols = np.zeros(SYMBOLS, np.int64)
-    zeros, others = seen[0], 0
+    symbols[0] = 1
     for byte in range(1, largest + 1):
         symbols[byte] = seen[byte] * step + 1
-        others += seen[byte]
-    dense = others > DENSE * (zeros + others)
-    symbols[0] = zeros * step + 1
-    symbols[NONE] = 1
-    if not dense:
-        symbols[0] = 1
-        for symbol in range(NONE + 1, SYMBOLS):
-            symbols[symbol] = 1
-        for zeros in range(1, RUN + 1):
-            symbols[0] += runs[zeros] * step * (zeros if zeros < 4 else 1)
-            if zeros >= 4:
-                symbols[MATCHES[0, zeros - 1]] += runs[zeros] * step
+    for symbol in range(NONE, SYMBOLS):
+        symbols[symbol] = 1
+    for zeros in range(1, RUN + 1):
+        symbols[0] += runs[zeros] * step * (zeros if zeros < 4 else 1)
+        if zeros >= 4:
+            symbols[MATCHES[0, zeros - 1]] += runs[zeros] * step
     code_lengths(symbols, lengths)
     code = np.zeros(SYMBOLS, np.uint64)
     codes(lengths, code)
@@ -218,7 +209,6 @@ def _make_code(seen, runs, largest, step, lengths, words):
         elif zeros > 0:
             word = _join(word, code[0])
         words[1, zeros] = (word & LOW56) << S6 | word >> S56
-    return dense
 
 
 @kernel
@@ -247,7 +237,7 @@ def _write_head(lengths, out, at, held, bits):
 
 
 @kernel
-def _put_sparse(raw, start, end, words, out, at, held, bits, sums):
+def _put_bytes(raw, start, end, words, out, at, held, bits, sums):
     """Write the bytes ``[start, end)``, runs of zeros and what is between them; return at, held and bits.
 
     ``sums : uint64[2]``: the sum of the bytes and of the bytes times (end - position) are written.
@@ -292,37 +282,6 @@ def _put_run(zeros, words, out, at, held, bits):
 
 
 @kernel
-def _put_dense(raw, start, end, words, out, at, held, bits, sums):
-    """Do :func:`_put_sparse` with a literal for every byte, four at a time."""
-    total, weighted = ZERO, ZERO
-    i = start
-    while i + 4 <= end:
-        word, many = ZERO, ZERO
-        for j in range(4):
-            byte = np.uint64(raw[i + j])
-            literal = words[0, byte]
-            word |= (literal >> S6) << many
-            many += literal & LOW6
-            total += byte
-            weighted += total
-        bits |= word << held
-        held += many
-        store64(out, np.int64(at), bits)
-        at += held >> S3
-        bits >>= held & WHOLE
-        held &= PART
-        i += 4
-    while i < end:
-        literal = words[0, raw[i]]
-        at, held, bits = _put(literal >> S6 | (literal & LOW6) << S56, out, at, held, bits)
-        total += np.uint64(raw[i])
-        weighted += total
-        i += 1
-    sums[0], sums[1] = total, weighted
-    return at, held, bits
-
-
-@kernel
 def compress(raw, size, block, largest, step, out, ends):
     """Make a zlib stream (RFC 1950) of each ``size`` bytes of ``raw : uint8[n]``, in blocks of ``block`` bytes.
 
@@ -341,12 +300,11 @@ def compress(raw, size, block, largest, step, out, ends):
     """
     blocks = (size + block - 1) // block
     lengths, words = np.empty((blocks, SYMBOLS), np.int64), np.empty((blocks, 2, RUN + 1), np.uint64)
-    dense = np.empty(blocks, np.bool_)
     for b in range(blocks):
         seen, runs = np.zeros(256, np.int64), np.zeros(RUN + 1, np.int64)
         for start in range(b * block, raw.size, size):
             _look(raw, start, min(start + block, start // size * size + size), step, seen, runs)
-        dense[b] = _make_code(seen, runs, np.int64(largest[b]), step, lengths[b], words[b])
+        _make_code(seen, runs, np.int64(largest[b]), step, lengths[b], words[b])
     at, sums = ZERO, np.zeros(2, np.uint64)
     for k in range(ends.size):
         store64(out, np.int64(at), np.uint64(0x0178))
@@ -356,10 +314,7 @@ def compress(raw, size, block, largest, step, out, ends):
             start, end = k * size + b * block, min(k * size + b * block + block, behind)
             at, held, bits = _put(np.uint64((b == blocks - 1) | 2 << 1 | 3 << 56), out, at, held, bits)
             at, held, bits = _write_head(lengths[b], out, at, held, bits)
-            if dense[b]:
-                at, held, bits = _put_dense(raw, start, end, words[b], out, at, held, bits, sums)
-            else:
-                at, held, bits = _put_sparse(raw, start, end, words[b], out, at, held, bits, sums)
+            at, held, bits = _put_bytes(raw, start, end, words[b], out, at, held, bits, sums)
             word = words[b, 0, NONE]
             at, held, bits = _put(word >> S6 | (word & LOW6) << S56, out, at, held, bits)
             low += sums[0]

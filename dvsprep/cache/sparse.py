@@ -24,6 +24,7 @@ try:
 except ImportError:
     _adler32 = zlib.adler32
 
+BLOCK = 1 << 22  # bytes that have one code; a chunk of frames is mostly one block
 MANY, STEP = 1 << 16, 8  # bytes from which on only one piece in so many is looked at for the code
 KEPT = 1 << 24  # bytes a thread keeps to write to
 SMALLEST, LARGEST = 1 << 12, 1 << 28  # bytes: of fewer libraries are faster, of more the sums for Adler-32 overflow
@@ -36,14 +37,10 @@ _loading = threading.Lock()
 _inflate: Callable[..., int] | None = None
 
 
-def compress(raw: Array, size: int | None = None, planes: int = 0) -> list[bytes] | None:
+def compress(raw: Array, size: int | None = None) -> list[bytes] | None:
     """Return each ``size`` bytes of ``raw : uint8[n]``, n unless told, as a zlib stream.
 
-    Parameters
-    ----------
-    planes : int
-        Parts of a stream that hold values of different kinds, each as long as the others; they may be dense. 0 for
-        one part of which it is to be told first whether it holds enough zeros: None where it does not.
+    None where they hold too few zeros for it to pay.
     """
     from dvsprep.cache import _kernels_deflate  # not at the top: who only looks into a cache need not wait for Numba
 
@@ -51,14 +48,14 @@ def compress(raw: Array, size: int | None = None, planes: int = 0) -> list[bytes
     if not SMALLEST <= size < LARGEST:
         return None
     some = raw[:: raw.size // LOOKED_AT | 1]
-    if planes == 0 and np.count_nonzero(some) > MOST * some.size:
+    if np.count_nonzero(some) > MOST * some.size:
         return None
     raw = raw.view()
     raw.flags.writeable = False  # one type for the kernel, wherever the bytes come from
-    block, ends = size // max(1, planes), np.empty(raw.size // size, np.int64)
-    out = _scratch(ends.size * _kernels_deflate.most_bytes(size, block))
-    largest = np.array([part.max() for part in raw.reshape(ends.size, -1, block).swapaxes(0, 1)], np.uint8)
-    _kernels_deflate.compress(raw, size, block, largest, STEP if raw.size >= MANY else 1, out, ends)
+    ends, streams, step = np.empty(raw.size // size, np.int64), raw.reshape(-1, size), STEP if raw.size >= MANY else 1
+    largest = np.array([streams[:, start : start + BLOCK].max() for start in range(0, size, BLOCK)], np.uint8)
+    out = _scratch(ends.size * _kernels_deflate.most_bytes(size, BLOCK))
+    _kernels_deflate.compress(raw, size, BLOCK, largest, step, out, ends)
     packed = out[: ends[-1]].tobytes()
     return [packed] if ends.size == 1 else [packed[a:b] for a, b in itertools.pairwise([0, *ends.tolist()])]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dvsprep.cache import _kernels_deflate, sparse
 from dvsprep.cache.codec import Packing
 
+BLOCKS = st.sampled_from([sparse.BLOCK, 2000, 1 << 15])
 DTYPES = st.sampled_from([np.uint8, np.uint16, np.uint32])
 
 
@@ -19,7 +20,7 @@ DTYPES = st.sampled_from([np.uint8, np.uint16, np.uint32])
 def sparse_bytes(draw, most=1 << 17):
     """Bytes that are mostly zeros: lengths around the words and runs that the kernels know, any kind of values."""
     n = draw(
-        st.one_of(st.integers(4, 400), st.sampled_from([4096, 65_536 + 63, 65_536 + 259, most]), st.integers(4, most))
+        st.one_of(st.integers(1, 400), st.sampled_from([4096, 65_536 + 63, 65_536 + 259, most]), st.integers(1, most))
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     raw = np.zeros(n, np.uint8)
@@ -33,21 +34,21 @@ def sparse_bytes(draw, most=1 << 17):
     return raw
 
 
-def packed(raw, planes=0):
-    """Return what compress makes of bytes, however few or dense they are."""
+def packed(raw, block=sparse.BLOCK):
+    """Return what compress makes of bytes, however few or dense they are, in blocks of ``block`` bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse, "SMALLEST", 1)
         patch.setattr(sparse, "MOST", 1)
         patch.setattr(sparse, "MANY", 1 << 14)  # of more bytes only some are looked at
-        (stream,) = sparse.compress(raw, planes=planes)
+        patch.setattr(sparse, "BLOCK", block)
+        (stream,) = sparse.compress(raw)
     return stream
 
 
 @settings(deadline=None, max_examples=150)
-@given(raw=sparse_bytes(), planes=st.integers(0, 3))
-def test_zlib_gets_the_bytes_back(raw, planes):
-    raw = raw[: raw.size // max(1, planes) * max(1, planes)]
-    stream = packed(raw, planes)
+@given(raw=sparse_bytes(), block=BLOCKS)
+def test_zlib_gets_the_bytes_back(raw, block):
+    stream = packed(raw, block)
     reader = zlib.decompressobj()
     assert reader.decompress(stream) + reader.flush() == raw.tobytes()
     assert reader.eof
@@ -55,13 +56,14 @@ def test_zlib_gets_the_bytes_back(raw, planes):
 
 
 @settings(deadline=None, max_examples=60)
-@given(raw=sparse_bytes(), streams=st.integers(1, 9), planes=st.integers(0, 2))
-def test_many_streams_at_once_hold_each_its_own_bytes(raw, streams, planes):
-    size = max(sparse.SMALLEST, raw.size // streams) // 2 * 2
+@given(raw=sparse_bytes(), streams=st.integers(1, 9), block=BLOCKS)
+def test_many_streams_at_once_hold_each_its_own_bytes(raw, streams, block):
+    size = max(sparse.SMALLEST, raw.size // streams)
     raw = np.resize(raw, streams * size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse, "MOST", 1)
-        made = sparse.compress(raw, size, planes)
+        patch.setattr(sparse, "BLOCK", block)
+        made = sparse.compress(raw, size)
     assert [zlib.decompress(stream) for stream in made] == [part.tobytes() for part in raw.reshape(streams, -1)]
 
 
@@ -130,10 +132,9 @@ def unpacked(stream, size, behind=0):
 
 @pytest.mark.usefixtures("reads_small")
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(raw=sparse_bytes(), planes=st.integers(0, 3))
-def test_own_streams_are_read(raw, planes):
-    raw = raw[: raw.size // max(1, planes) * max(1, planes)]
-    stream = packed(raw, planes)
+@given(raw=sparse_bytes(), block=BLOCKS)
+def test_own_streams_are_read(raw, block):
+    stream = packed(raw, block)
     assert unpacked(stream, raw.size) == raw.tobytes()
     assert unpacked(stream, raw.size + 1) is None
     assert unpacked(stream, raw.size - 1) is None
