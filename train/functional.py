@@ -64,6 +64,21 @@ def seq_to_ann_forward(x_seq: Tensor, stateless_module: Step | Sequence[Step]) -
     return y.view(*x_seq.shape[:2], *y.shape[1:])
 
 
+def step_of_all(x_seq: Tensor) -> Tensor | None:
+    """Return the step [N, *] that a sequence made by ``expand`` repeats: a static image. None if steps may differ.
+
+    It is the very tensor that was expanded, if that is known: a gradient reaches it without a detour over T steps.
+    """
+    if len(x_seq) < 2 or x_seq.stride(0) != 0:
+        return None
+    made_by, base = x_seq.grad_fn, x_seq._base
+    if made_by is not None and base is not None and not x_seq._backward_hooks:
+        direct = made_by.next_functions[0] == (base.grad_fn, base.output_nr)
+        if direct and (base.shape, base.stride()) == (x_seq.shape[1:], x_seq.stride()[1:]):
+            return base
+    return x_seq[0]
+
+
 def multi_step_forward(x_seq: Tensor, single_step_module: Step | Sequence[Step]) -> Tensor:
     """Run single-step modules on one step after the other and stack what they return."""
     outputs = []

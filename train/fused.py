@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from train import layer, neuron
 from train.backends.cpu import block
-from train.functional import in_order
+from train.functional import in_order, step_of_all
 
 
 class FusedSequential(nn.Sequential):
@@ -95,15 +95,18 @@ def _run(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
     if isinstance(node.v, Tensor):
         node.check_memory("v", x.shape[1:], x)
         v = node.v
+    T, count = len(x), x.numel() // x.shape[2]
+    if (one := step_of_all(x)) is not None:  # the first layers of a network that is shown a static image
+        x = one.unsqueeze(0)
     if norm.training:
         statistics = block.batch_statistics(x)
-        _track(norm, statistics, x.numel() // x.shape[2])
+        _track(norm, statistics, count)
     else:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         statistics = norm.running_mean, norm.running_var
     s_seq, node.v = block.run_block(
-        *(node.spec, x, statistics, (norm.weight, norm.bias), norm.eps, v, node.inverse_tau_parameter()),
+        *(node.spec, x, T, statistics, (norm.weight, norm.bias), norm.eps, v, node.inverse_tau_parameter()),
         of_batch=norm.training,
         pool=len(modules) == 3,
     )

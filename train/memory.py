@@ -18,6 +18,7 @@ import torch
 # mallopt(3): malloc.h's numbers
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 TOP_PAD = 64 << 20  # bytes asked from the system at a time
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch reads it when it makes its first tensor, not when it is imported
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -30,9 +31,14 @@ def prepare() -> str:
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's malloc to keep what is freed for the next step; False where there is no glibc."""
+    """Tell glibc's malloc to keep what is freed for the next step; False where there is no glibc.
+
+    And let torch ask for huge pages under its large tensors, unless the user's environment says otherwise: fewer
+    entries for the processor to look addresses up in, 2 to 3 % of a step.
+    """
     if not sys.platform.startswith("linux"):
         return False
+    os.environ.setdefault(HUGE_PAGES, "1")
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl has no mallopt

@@ -28,7 +28,9 @@ def library(backend: str) -> work.Library:
         functional.set_backend(net, backend)
         return net if backend == "torch" else fused.fuse(net)
 
-    return work.Library(layer, neuron, surrogate, functional, gesture_net, prepared)
+    # Our scripts take the fused step (train.optim); the engine "torch" is the reference, with all as torch has it.
+    fused_optimizer = None if backend == "torch" else True
+    return work.Library(layer, neuron, surrogate, functional, gesture_net, prepared, fused_optimizer)
 
 
 def task(request: Request, laps: Laps) -> None:

@@ -28,6 +28,7 @@ class Library(NamedTuple):
     functional: ModuleType
     gesture_net: Callable[[int], nn.Module]
     prepared: Callable[[nn.Module], nn.Module]
+    fused_optimizer: bool | None = None  # torch's steps as one kernel; None: as torch chooses
 
 
 Step = Callable[[], dict[str, float]]
@@ -86,7 +87,7 @@ def training(library: Library, request: Request, net: nn.Module, x: Tensor, clas
     """Return a step of training: forwards, MSE of the firing rates, backwards, the optimiser's step, reset."""
     library.functional.set_step_mode(net, "m")
     net = library.prepared(net)
-    optimiser = optimizer(net.parameters())
+    optimiser = optimizer(net.parameters(), library.fused_optimizer)
     target = one_hot(torch.randint(0, classes, (x.shape[1],)), classes).float()
 
     def step() -> dict[str, float]:
@@ -107,7 +108,7 @@ def gesture(library: Library, request: Request) -> Step:
     quick = request["sizes"] == "quick"
     T, N, channels = (2, 1, 4) if quick else (16, 4, 32)
     x = torch.randint(0, 3, (T, N, 2, 128, 128)).float()
-    return training(library, request, library.gesture_net(channels), x, 11, lambda p: torch.optim.Adam(p, 1e-3))
+    return training(library, request, library.gesture_net(channels), x, 11, adam)
 
 
 def csnn(library: Library, request: Request) -> Step:
@@ -121,7 +122,7 @@ def csnn(library: Library, request: Request) -> Step:
         inputs = c
     modules += [layer.Flatten(), layer.Linear(c * 49, c * 16, bias=False), integrate(library)]
     modules += [layer.Linear(c * 16, 10, bias=False), integrate(library)]
-    x = torch.rand(N, 1, 28, 28).unsqueeze(0).repeat(T, 1, 1, 1, 1)
+    x = torch.rand(N, 1, 28, 28).expand(T, N, 1, 28, 28)
     return training(library, request, nn.Sequential(*modules), x, 10, momentum)
 
 
@@ -145,8 +146,12 @@ def integrate(library: Library, **options: Any) -> nn.Module:
     return library.neuron.IFNode(surrogate_function=library.surrogate.ATan(), **options)
 
 
-def momentum(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+def momentum(parameters: Any, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, fused=fused)
+
+
+def adam(parameters: Any, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-3, fused=fused)
 
 
 WORK: dict[str, Callable[[Library, Request], Step]] = {

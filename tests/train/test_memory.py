@@ -40,6 +40,22 @@ def test_a_step_that_frees_and_asks_again_causes_no_page_faults() -> None:
     assert after < before / 100
 
 
+ALIGNED = """
+import torch
+from train import dvsg, memory
+memory.keep_freed_memory()
+print(torch.empty(16 << 20).data_ptr() % 4096)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="huge pages are asked for by madvise")
+def test_large_tensors_lie_in_huge_pages_unless_the_user_says_no() -> None:
+    assert child(ALIGNED, THP_MEM_ALLOC_ENABLE="0") != "0"
+    environment = {key: value for key, value in os.environ.items() if key != "THP_MEM_ALLOC_ENABLE"}
+    done = subprocess.run([sys.executable, "-c", ALIGNED], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"  # torch aligns to pages what it asks huge ones for
+
+
 def test_it_says_what_it_did_and_importing_changes_nothing() -> None:
     words = child("from train import memory; print(memory.prepare())")
     assert "thread" in words

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dvsprep.errors import UsageError
 from train.base import StepModule
-from train.functional import seq_to_ann_forward
+from train.functional import seq_to_ann_forward, step_of_all
 
 SHAPES = {3: "N, C, L", 4: "N, C, H, W", 5: "N, C, D, H, W"}
 
@@ -17,13 +17,14 @@ class StatelessLayer(StepModule):
     """Stands in front of a layer of torch: its parameters, and ``step_mode``."""
 
     dims: ClassVar[int] = 0  # of one step, where the layer has one number only
+    counts_steps: ClassVar[bool] = False  # whether equal steps may give another result than one of them
 
     def __init__(self, *args: Any, step_mode: str = "s", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.step_mode = step_mode
 
     def forward(self, x: Tensor, *args: Any) -> Tensor:
-        """Run one step [N, *], or all of them [T, N, *] at once."""
+        """Run one step [N, *], or all of them [T, N, *] at once; one for all where they are one (``expand``)."""
         run = super().forward
         # torch takes an unbatched input too, so that a missing or spare time axis would pass for a batch unnoticed.
         if self.step_mode == "s":
@@ -32,6 +33,9 @@ class StatelessLayer(StepModule):
             return run(x, *args)  # type: ignore[no-any-return]
         if x.dim() < 3 or (self.dims and x.dim() != self.dims + 1):
             raise self._wrong(x, "T, ", "for [N, *] call functional.set_step_mode(net, 's')")
+        if not self.counts_steps and (one := step_of_all(x)) is not None:
+            y: Tensor = run(one, *args)
+            return y.expand(len(x), *y.shape)
         return seq_to_ann_forward(x, lambda y: run(y, *args))
 
     def _wrong(self, x: Tensor, time: str, hint: str) -> UsageError:
@@ -83,17 +87,21 @@ class ConvTranspose3d(StatelessLayer, nn.ConvTranspose3d):
 class BatchNorm1d(StatelessLayer, nn.BatchNorm1d):
     """:class:`torch.nn.BatchNorm1d` with a step mode; one step is [N, C] or [N, C, L]."""
 
+    counts_steps = True  # its running variance is the unbiased one
+
 
 class BatchNorm2d(StatelessLayer, nn.BatchNorm2d):
     """:class:`torch.nn.BatchNorm2d` with a step mode."""
 
     dims = 4
+    counts_steps = True
 
 
 class BatchNorm3d(StatelessLayer, nn.BatchNorm3d):
     """:class:`torch.nn.BatchNorm3d` with a step mode."""
 
     dims = 5
+    counts_steps = True
 
 
 class GroupNorm(StatelessLayer, nn.GroupNorm):

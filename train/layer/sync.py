@@ -57,17 +57,21 @@ class _Torch3d(_Synced, nn.BatchNorm3d):
 class SyncBatchNorm1d(stateless.StatelessLayer, _Torch1d):
     """:class:`BatchNorm1d` over all processes."""
 
+    counts_steps = True
+
 
 class SyncBatchNorm2d(stateless.StatelessLayer, _Torch2d):
     """:class:`BatchNorm2d` over all processes."""
 
     dims = 4
+    counts_steps = True
 
 
 class SyncBatchNorm3d(stateless.StatelessLayer, _Torch3d):
     """:class:`BatchNorm3d` over all processes."""
 
     dims = 5
+    counts_steps = True
 
 
 _SYNCED: dict[type[nn.Module], type[nn.Module]] = {

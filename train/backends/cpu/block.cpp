@@ -3,59 +3,14 @@
 //
 // Without pooling an image is one line of H W pixels; with it, lines are taken two at a time. A strip is a part of a
 // line (or of both) short enough for the caches: all its time steps are worked on before the next.
+#include "strips.hpp"
 #include "surrogate.hpp"
-
-#include <algorithm>
-
-struct Block {  // the same fields in the same order as Block in native.py
-    int64_t T, B, H, W, C;
-    int32_t pool, threads;
-};
 
 namespace {
 
-struct Strip {
-    int64_t image, line, column;  // of the batch; of the image, twice the pooled one; in pixels
-    int64_t lines, columns;       // 1 or 2; pixels in each line
-    int64_t pooled;               // outputs, each of two columns; 0 where a single line is left over
-};
-
-// How the images are cut into strips; a function of the shapes alone.
-struct Cut {
-    int64_t lines, width, columns, across, down, count;  // lines taken at a time, pixels a line, pixels a strip
-    int64_t H, W;
-    bool pool;
-
-    explicit Cut(const Block& s) : H(s.pool ? s.H : 1), W(s.pool ? s.W : s.H * s.W), pool(s.pool) {
-        lines = pool ? 2 : 1;
-        const int64_t fits = row_length(s.T) / (lines * (s.C ? s.C : 1)) / 2 * 2;
-        columns = fits < 2 ? 2 : fits;
-        across = (W + columns - 1) / columns;
-        down = (H + lines - 1) / lines;
-        count = s.B * down * across;
-    }
-    Strip operator[](int64_t i) const {
-        Strip strip;
-        strip.column = i % across * columns;
-        strip.line = i / across % down * lines;
-        strip.image = i / across / down;
-        strip.lines = std::min(lines, H - strip.line);
-        strip.columns = std::min(columns, W - strip.column);
-        strip.pooled = pool && strip.lines == 2 ? strip.columns / 2 : 0;
-        return strip;
-    }
-};
-
-// One number a channel, repeated for each pixel of a strip: loops then run over pixels and channels alike.
-std::vector<float> repeated(const float* channels, int64_t C, int64_t pixels) {
-    std::vector<float> row(C * pixels);
-    for (int64_t i = 0; i < C * pixels; ++i) row[i] = channels[i % C];
-    return row;
-}
-
 template <class Y>
 void statistics(const Block& s, const Y* y, double* mean, double* variance) {
-    const int64_t C = s.C, rows = s.T * s.B * s.H * s.W, together = 256;
+    const int64_t C = s.C, rows = s.steps() * s.B * s.H * s.W, together = 256;
     std::vector<double> sums(2 * C * s.threads);
     std::vector<float> shift(C);  // the first pixel: subtracted, so that a large mean costs no digits
     for (int64_t c = 0; c < C; ++c) shift[c] = rows ? load(y + c) : 0.0f;
@@ -89,14 +44,14 @@ void statistics(const Block& s, const Y* y, double* mean, double* variance) {
 }
 
 template <class Y, int CHARGE>
-void step_row(const Neuron& p, const Y* y, const float* scale, const float* shift, float* spikes, float* v, int64_t n) {
+void step_row(const Neuron& p, const Y* y, const float* scale, const float* shift, Y* spikes, float* v, int64_t n) {
     const float decay = p.decay, threshold = p.threshold, reset = p.reset;
     const bool hard = p.hard;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
         const float h = charged<CHARGE>(v[i], load(y + i) * scale[i] + shift[i], decay, reset);
         const bool fires = h >= threshold;
-        spikes[i] = fires ? 1.0f : 0.0f;
+        fire(spikes + i, fires);
         v[i] = fires ? (hard ? reset : h - threshold) : h;
     }
 }
@@ -118,13 +73,29 @@ template <class Y> void store_row(const float* from, Y* to, int64_t n) {
     for (int64_t i = 0; i < n; ++i) store(to + i, from[i]);
 }
 
-template <class Y>
-void pool_row(const float* upper, const float* lower, Y* out, int64_t pooled, int64_t C) {
+// The same for windows of MaxPool, that fire where one of their four numbers does. Second lines lie ``line`` behind the
+// first in v, ``y_line`` in y.
+template <class Y, int CHARGE>
+void step_window(const Neuron& p, const Y* y, int64_t y_line, const float* scale, const float* shift, Y* out, float* v,
+                 int64_t line, int64_t pooled, int64_t C) {
+    const float decay = p.decay, threshold = p.threshold, reset = p.reset;
+    const bool hard = p.hard;
     for (int64_t k = 0; k < pooled; ++k) {
-        const float *a = upper + 2 * k * C, *b = lower + 2 * k * C;
-        Y* to = out + k * C;
+        const Y* upper = y + 2 * k * C;
+        float* potential = v + 2 * k * C;
 #pragma omp simd
-        for (int64_t c = 0; c < C; ++c) store(to + c, std::max(std::max(a[c], a[C + c]), std::max(b[c], b[C + c])));
+        for (int64_t c = 0; c < C; ++c) {
+            auto step = [&](int64_t i, int64_t j) {
+                const float h = charged<CHARGE>(potential[i], load(upper + j) * scale[c] + shift[c], decay, reset);
+                const float after = hard ? reset : h - threshold;  // computed always: no branch, or nothing is vectorised
+                const bool fires = h >= threshold;
+                potential[i] = fires ? after : h;
+                return fires;
+            };
+            const bool f0 = step(c, c), f1 = step(c + C, c + C);
+            const bool f2 = step(c + line, c + y_line), f3 = step(c + C + line, c + C + y_line);
+            fire(out + k * C + c, f0 | f1 | f2 | f3);
+        }
     }
 }
 
@@ -134,30 +105,38 @@ void forward(const Neuron& p, const Block& s, const Y* y, const float* scales, c
     const Cut cut(s);
     const int64_t C = s.C, W = cut.W, plane = s.B * cut.H * W * C, length = cut.columns * C;
     const int64_t OH = s.H / 2, OW = s.W / 2, out_plane = s.pool ? s.B * OH * OW * C : plane;
+    const int64_t y_step = s.still ? 0 : plane;
     const std::vector<float> scale = repeated(scales, C, cut.columns), shift = repeated(shifts, C, cut.columns);
     want_huge_pages(out, s.T * out_plane * sizeof(Y));
     want_huge_pages(v_last, plane * 4);
 #pragma omp parallel num_threads(s.threads)
     {
-        std::vector<float> memory(4 * length);
-        float *v = memory.data(), *spikes = v + 2 * length;
+        std::vector<float> potential(2 * length);
+        std::vector<Y> unused(length);
+        float* v = potential.data();
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < cut.count; ++i) {
             const Strip strip = cut[i];
             const int64_t n = strip.columns * C, at = ((strip.image * cut.H + strip.line) * W + strip.column) * C;
             const int64_t to = ((strip.image * OH + strip.line / 2) * OW + strip.column / 2) * C;
+            const int64_t done = 2 * strip.pooled * C;
             for (int64_t k = 0; k < strip.lines; ++k) {
                 if (v_first) memcpy(v + k * length, v_first + at + k * W * C, n * 4);
                 else std::fill(v + k * length, v + k * length + n, p.reset);
             }
             for (int64_t t = 0; t < s.T; ++t) {
-                for (int64_t k = 0; k < strip.lines; ++k)
-                    by_charge(p.charge, [&](auto c) {
-                        step_row<Y, c()>(p, y + t * plane + at + k * W * C, scale.data(), shift.data(),
-                                         spikes + k * length, v + k * length, n);
-                    });
-                if (s.pool) pool_row(spikes, spikes + length, out + t * out_plane + to, strip.pooled, C);
-                else store_row(spikes, out + t * out_plane + at, n);
+                for (int64_t k = 0; k < strip.lines && y_step && t + 1 < s.T; ++k)
+                    prefetch(y + (t + 1) * y_step + at + k * W * C, n * sizeof(Y));
+                const Y* from = y + t * y_step + at;
+                by_charge(p.charge, [&](auto c) {
+                    if (strip.pooled)
+                        step_window<Y, c()>(p, from, W * C, scales, shifts, out + t * out_plane + to, v, length,
+                                            strip.pooled, C);
+                    for (int64_t k = 0; k < strip.lines && done < n; ++k)  // all that is in no window
+                        step_row<Y, c()>(p, from + k * W * C + done, scale.data(), shift.data(),
+                                         s.pool ? unused.data() : out + t * out_plane + at, v + k * length + done,
+                                         n - done);
+                });
             }
             if (v_last)
                 for (int64_t k = 0; k < strip.lines; ++k) memcpy(v_last + at + k * W * C, v + k * length, n * 4);
@@ -182,8 +161,8 @@ void gather_row(const float* upper, const float* lower, float threshold, float* 
 // dL/dv -> dL/dy and the dL/dv before; sums for the statistics on the way. gh is written where it is asked for.
 template <class Y, bool DETACH, bool KEEP>
 void gradient_row(const Neuron& p, const float* h, const float* slope, const float* over_spikes, const Y* y,
-                  const float* mean, const float* scale, float input, float carry, Y* gy, float* g, float* gh,
-                  float* sum, float* product, int64_t n) {
+                  const float* mean, const float* scale, float input, float carry, float* gy, float* g,
+                  float* gh, float* sum, float* product, int64_t n) {
     const float threshold = p.threshold, reset = p.reset;
     const bool hard = p.hard;
 #pragma omp simd
@@ -195,15 +174,15 @@ void gradient_row(const Neuron& p, const float* h, const float* slope, const flo
         g[i] = d * carry;
         sum[i] += x;
         product[i] += x * (load(y + i) - mean[i]);
-        store(gy + i, x * scale[i]);
+        gy[i] = x * scale[i];
     }
 }
 
 // The same for windows of MaxPool: of four numbers, one takes the gradient. slope: one a window where DETACH, else one
-// a number in two lines. Second lines lie ``line`` behind the first in rows, ``y_line`` in y and gy.
+// a number in two lines. Second lines lie ``line`` behind the first in rows, ``y_line`` in y.
 template <class Y, bool DETACH, bool KEEP>
 void window_row(const Neuron& p, const float* h, const float* slope, int64_t line, const Y* g_out, const Y* y,
-                int64_t y_line, const float* mean, const float* scale, float input, float carry, Y* gy, float* g,
+                int64_t y_line, const float* mean, const float* scale, float input, float carry, float* gy, float* g,
                 float* gh, float* sum, float* product, int64_t pooled, int64_t C) {
     const float threshold = p.threshold, reset = p.reset;
     const bool hard = p.hard;
@@ -225,7 +204,7 @@ void window_row(const Neuron& p, const float* h, const float* slope, int64_t lin
                 g[i] = d * carry;
                 x_sum += x;
                 x_product += x * (load(y + j) - mean[c]);
-                store(gy + j, x * scale[c]);
+                gy[i] = x * scale[c];
             };
             back(i0, i0, f0, f0 | !(f1 | f2 | f3));
             back(i1, i1, f1, f1 & !f0);
@@ -248,17 +227,21 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
     const Cut cut(s);
     const int64_t T = s.T, C = s.C, W = cut.W, plane = s.B * cut.H * W * C, length = cut.columns * C;
     const int64_t OH = s.H / 2, OW = s.W / 2, out_plane = s.pool ? s.B * OH * OW * C : plane;
+    const int64_t y_step = s.still ? 0 : plane, gy_bytes = s.steps() * plane * sizeof(Y);
+    const bool past_cache = gy_bytes >= STREAM_FROM;
     const std::vector<float> scale = repeated(scales, C, cut.columns), shift = repeated(shifts, C, cut.columns);
     const std::vector<float> mean = repeated(means, C, cut.columns);
     const float input = input_slope(p), carry = carry_slope(p);
     std::vector<double> sums(2 * C * s.threads), decays(decay_learns ? cut.count : 0);
-    want_huge_pages(gy, T * plane * sizeof(Y));
+    want_huge_pages(gy, gy_bytes);
 #pragma omp parallel num_threads(s.threads)
     {
-        std::vector<float> memory((2 * T + 11) * length);
+        std::vector<float> memory((2 * T + 15) * length);
+        std::vector<Y> rounded(length);
         float *h = memory.data(), *v = h + 2 * T * length, *g = v + length, *gh = g + 2 * length;
         float *slope = gh + 2 * length, *over = slope + 2 * length, *chosen = over + length;
         float *sum = chosen + length, *product = sum + length;
+        float *row_gy = product + length, *all_gy = row_gy + 2 * length;
         double *all = sums.data() + 2 * C * omp_get_thread_num(), *products = all + C;
 #pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < cut.count; ++i) {
@@ -271,15 +254,18 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
             };
             for (int64_t k = 0; k < strip.lines; ++k) {
                 start(v, k);
-                for (int64_t t = 0; t < T; ++t)
+                for (int64_t t = 0; t < T; ++t) {
+                    if (y_step && t + 1 < T) prefetch(y + (t + 1) * y_step + at + k * W * C, n * sizeof(Y));
                     by_charge(p.charge, [&](auto c) {
-                        charge_row<Y, c()>(p, y + t * plane + at + k * W * C, scale.data(), shift.data(),
+                        charge_row<Y, c()>(p, y + t * y_step + at + k * W * C, scale.data(), shift.data(),
                                            h + (2 * t + k) * length, v, n);
                     });
+                }
                 if (g_last) memcpy(g + k * length, g_last + at + k * W * C, n * 4);
                 else std::fill(g + k * length, g + k * length + n, 0.0f);
             }
             std::fill(sum, sum + 2 * length, 0.0f);
+            std::fill(all_gy, all_gy + 2 * length, 0.0f);
             auto by_need = [&](auto work) {
                 if (p.detach && !decay_learns) work(std::true_type{}, std::false_type{});
                 else if (p.detach) work(std::true_type{}, std::true_type{});
@@ -288,7 +274,7 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
             double decay = 0;
             for (int64_t t = T - 1; t >= 0; --t) {
                 const float* ht = h + 2 * t * length;
-                const int64_t there = t * plane + at, done = 2 * strip.pooled * C;
+                const int64_t there = t * y_step + at, done = 2 * strip.pooled * C;
                 if (strip.pooled) {
                     if (p.detach) {
                         gather_row(ht, ht + length, p.threshold, chosen, strip.pooled, C);
@@ -296,17 +282,19 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
                     } else surrogate_row(p, ht, slope, length + done);
                     by_need([&](auto detach, auto keep) {
                         window_row<Y, detach(), keep()>(p, ht, slope, length, g_out + t * out_plane + from, y + there,
-                                                        W * C, mean.data(), scale.data(), input, carry, gy + there, g,
-                                                        gh, sum, product, strip.pooled, C);
+                                                        W * C, mean.data(), scale.data(), input, carry, row_gy, g, gh,
+                                                        sum, product, strip.pooled, C);
                     });
                 }
                 for (int64_t k = 0; k < strip.lines && done < n; ++k) {  // all that is in no window
-                    const int64_t m = n - done, row = k * length + done, image = there + k * W * C + done;
+                    const int64_t m = n - done, row = k * length + done, image = at + k * W * C + done;
                     surrogate_row(p, ht + row, slope, m);
-                    for (int64_t j = 0; j < m; ++j) over[j] = s.pool ? 0.0f : load(g_out + image + j) * slope[j];
+                    const Y* g_spikes = g_out + t * out_plane + image;
+                    for (int64_t j = 0; j < m; ++j) over[j] = s.pool ? 0.0f : load(g_spikes + j) * slope[j];
                     by_need([&](auto detach, auto keep) {
-                        gradient_row<Y, detach(), keep()>(p, ht + row, slope, over, y + image, mean.data(), scale.data(),
-                                                          input, carry, gy + image, g + row, gh + row, sum, product, m);
+                        gradient_row<Y, detach(), keep()>(p, ht + row, slope, over, y + t * y_step + image, mean.data(),
+                                                          scale.data(), input, carry, row_gy + row, g + row, gh + row,
+                                                          sum, product, m);
                     });
                 }
                 for (int64_t k = 0; k < strip.lines && decay_learns; ++k) {
@@ -314,7 +302,14 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
                     else start(v, k);
                     decay += decay_gradient(p, gh + k * length, ht + k * length, v, n);
                 }
+                for (int64_t k = 0; k < strip.lines; ++k) {
+                    const float* row = row_gy + k * length;
+                    if (s.still) add_row(row, all_gy + k * length, n);
+                    else finish(row, gy + there + k * W * C, rounded.data(), n, past_cache);
+                }
             }
+            for (int64_t k = 0; k < strip.lines && s.still; ++k)
+                finish(all_gy + k * length, gy + at + k * W * C, rounded.data(), n, past_cache);
             if (g_first)
                 for (int64_t k = 0; k < strip.lines; ++k) memcpy(g_first + at + k * W * C, g + k * length, n * 4);
             if (decay_learns) decays[i] = decay;
@@ -334,7 +329,7 @@ Sums backward(const Neuron& p, const Block& s, const Y* y, const float* scales, 
 template <class Y>
 void through_statistics(const Block& s, const Y* y, const float* means, const float* scales, const Sums& sums,
                         const float* rstd, Y* gy) {
-    const int64_t C = s.C, rows = s.T * s.B * s.H * s.W, together = std::max<int64_t>(1, 1024 / C);
+    const int64_t C = s.C, rows = s.steps() * s.B * s.H * s.W, together = std::max<int64_t>(1, 1024 / C);
     std::vector<float> constant(C), factor(C);
     for (int64_t c = 0; c < C; ++c) {
         factor[c] = float(scales[c] * double(rstd[c]) * rstd[c] * sums.product[c] / rows);

@@ -42,12 +42,13 @@ def why_not(spec: NeuronSpec, x_seq: Tensor) -> str | None:
 
 def batch_statistics(x_seq: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance of each channel over T, N, H and W, in float64."""
-    return _native().statistics(_flat(x_seq), x_seq.shape)
+    return _native().statistics(_flat(x_seq), x_seq.shape)  # of one step, if it is shown at all times: the same
 
 
 def run_block(
     spec: NeuronSpec,
     x_seq: Tensor,
+    T: int,
     statistics: tuple[Tensor, Tensor],
     affine: tuple[Tensor, Tensor],
     eps: float,
@@ -61,6 +62,8 @@ def run_block(
 
     Parameters
     ----------
+    x_seq : [T, N, C, H, W], or [1, N, C, H, W]
+        Where there is one step only, it is shown at all times, and its gradient is the sum over them.
     statistics : mean and biased variance of each channel
     of_batch : bool
         Whether they are those of ``x_seq``, and gradients flow through them.
@@ -72,7 +75,7 @@ def run_block(
     scale = affine[0].detach().double() * rstd
     shift = affine[1].detach().double() - mean * scale
     norm = Normalisation(*(each.float() for each in (mean, rstd, scale, shift)))
-    s_seq, v_last = _Block.apply(x_seq, *affine, v, w, spec, norm, of_batch, pool)  # type: ignore[no-untyped-call]
+    s_seq, v_last = _Block.apply(x_seq, *affine, v, w, spec, T, norm, of_batch, pool)  # type: ignore[no-untyped-call]
     return s_seq, v_last
 
 
@@ -86,26 +89,21 @@ class _Block(torch.autograd.Function):
         v: Tensor | None,
         w: Tensor | None,
         spec: NeuronSpec,
+        T: int,
         norm: Normalisation,
         of_batch: bool,
         pool: bool,
     ) -> tuple[Tensor, Tensor]:
-        T, N, C, H, W = x_seq.shape
-        y = _flat(x_seq)
+        N, C, H, W = x_seq.shape[1:]
+        y, whole = _flat(x_seq), torch.Size((T, N, C, H, W))
         q = inverse_tau(w, torch.float32) if w is not None else None
         v_first = None if v is None else v.float().contiguous(memory_format=torch.channels_last)
-        shape = torch.Size((T, N, C, H // 2, W // 2)) if pool else x_seq.shape
+        shape = torch.Size((T, N, C, H // 2, W // 2)) if pool else whole
         s = layout.empty(shape, y.dtype, torch.channels_last)
         v_last = torch.empty((N, C, H, W), memory_format=torch.channels_last)
         ctx.plan = plan(spec, None if q is None else float(q))
-        _native().block_forward(ctx.plan, pool, x_seq.shape, y, norm.scale, norm.shift, v_first, s, v_last)
-        ctx.norm, ctx.of_batch, ctx.pool, ctx.decay_input, ctx.shape = (
-            norm,
-            of_batch,
-            pool,
-            spec.decay_input,
-            x_seq.shape,
-        )
+        _native().block_forward(ctx.plan, pool, whole, y, norm.scale, norm.shift, v_first, s, v_last)
+        ctx.norm, ctx.of_batch, ctx.pool, ctx.decay_input, ctx.shape = norm, of_batch, pool, spec.decay_input, whole
         ctx.set_materialize_grads(False)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(y, v_first, w)
@@ -133,7 +131,7 @@ class _Block(torch.autograd.Function):
         if needs[4]:
             q = inverse_tau(w, torch.float32)
             g_w = (sum_q * ((1 - q) if ctx.decay_input else q * (1 - q))).to(w.dtype)
-        return gy.view(ctx.shape), g_weight, g_bias, g_first, g_w, None, None, None, None
+        return gy.view(-1, N, C, H, W), g_weight, g_bias, g_first, g_w, None, None, None, None, None
 
 
 def _native() -> Native:

@@ -19,7 +19,7 @@ from filelock import FileLock
 FORBID = "DVSPREP_NO_COMPILER"
 HERE = Path(__file__).parent
 SOURCES = ("multi_step.cpp", "block.cpp", "recurrent.cpp")
-HEADERS = ("rows.hpp", "surrogate.hpp")
+HEADERS = ("rows.hpp", "strips.hpp", "surrogate.hpp")
 # No contraction and nothing of -ffast-math: numbers are the torch engine's. Kernels neither read errno nor trap.
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 OPENMP = (("-fopenmp",), ())  # tried in this order: Apple's clang has none

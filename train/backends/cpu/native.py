@@ -119,7 +119,7 @@ class Native:
         """Return mean and biased variance of each channel, in float64."""
         mean, variance = (torch.empty(y.shape[1], dtype=torch.float64) for _ in range(2))
         self.library.block_statistics(
-            _block(shape, pool=False), y.dtype == torch.bfloat16, *map(_address, (y, mean, variance))
+            _block(shape, y, pool=False), y.dtype == torch.bfloat16, *map(_address, (y, mean, variance))
         )
         return mean, variance
 
@@ -136,7 +136,7 @@ class Native:
         v_last: Tensor,
     ) -> None:
         """Write s and v_last."""
-        start = _neuron(plan), _block(shape, pool=pool), y.dtype == torch.bfloat16
+        start = _neuron(plan), _block(shape, y, pool=pool), y.dtype == torch.bfloat16
         self.library.block_forward(*start, *map(_address, (y, scale, shift, v_first, s, v_last)))
 
     def block_backward(
@@ -158,7 +158,7 @@ class Native:
         decay_learns: bool,
     ) -> float:
         """Write gy, g_first, g_weight and g_bias; return the gradient of 1/tau."""
-        start = _neuron(plan), _block(shape, pool=pool), y.dtype == torch.bfloat16
+        start = _neuron(plan), _block(shape, y, pool=pool), y.dtype == torch.bfloat16
         mean, rstd, scale, shift = norm
         tensors = y, scale, shift, mean, rstd, v_first, g_out, g_last, gy, g_first, g_weight, g_bias
         total: float = self.library.block_backward(*start, *map(_address, tensors), training, decay_learns)
@@ -169,9 +169,11 @@ def _neuron(plan: Plan) -> Any:
     return ctypes.byref(Neuron(*vars(plan).values()))
 
 
-def _block(shape: torch.Size, *, pool: bool) -> Any:
+def _block(shape: torch.Size, y: Tensor, *, pool: bool) -> Any:
+    """Return a sequence for the kernels; ``y`` has all its steps, or the one that is the same at all times."""
     T, N, C, H, W = shape
-    return ctypes.byref(Block(T, N, H, W, C, pool, _threads(shape.numel())))
+    still = len(y) < T * N
+    return ctypes.byref(Block(T, N, H, W, C, pool, _threads(shape.numel()), still))
 
 
 def _threads(numbers: int) -> int:
@@ -214,7 +216,7 @@ class Block(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("T", "B", "H", "W", "C")),
-        *((name, ctypes.c_int32) for name in ("pool", "threads")),
+        *((name, ctypes.c_int32) for name in ("pool", "threads", "still")),
     )
 
 

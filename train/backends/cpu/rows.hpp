@@ -44,6 +44,8 @@ static inline void store(bf16* p, float f) {  // to the nearest, ties to even; N
     const uint32_t rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
     p->bits = uint16_t(f != f ? 0x7fc0 : rounded);
 }
+static inline void fire(float* p, bool fires) { *p = fires ? 1.0f : 0.0f; }
+static inline void fire(bf16* p, bool fires) { p->bits = fires ? 0x3f80 : 0; }
 
 // Copy a finished row out past the caches: a large output will not be read again soon, and its lines need no fetch.
 static inline void stream(void* to, const void* from, int64_t bytes) {
@@ -65,6 +67,8 @@ static inline void stream(void* to, const void* from, int64_t bytes) {
 #endif
     memcpy(p, q, bytes);
 }
+
+constexpr int64_t STREAM_FROM = 16 << 20;  // bytes: outputs of this size go past the caches
 
 // Ask for huge pages under a large fresh output: its first writing then costs a few page faults, not ten thousands.
 // Smaller ones may share a huge page with the heap around them: they are left alone.
