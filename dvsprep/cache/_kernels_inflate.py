@@ -1,8 +1,9 @@
 """Inflate (RFC 1951) for streams whose only matches are runs of zeros, as ``_kernels_deflate`` makes them. No I/O.
 
 One look into a table of 12 bits resolves all that they hold of a run of zeros and up to four literals behind it. The
-memory it goes to is zeroed, so zeros cost nothing. Whatever a stream holds, nothing outside the two arrays is touched;
-a stream of another make, or a damaged one, is left to a library.
+memory it goes to is zeroed, so zeros cost nothing. Each look has to wait for the one before it, so two streams are read
+side by side: a processor does the one's work while the other waits. Whatever a stream holds, nothing outside its two
+arrays is touched; a stream of another make, or a damaged one, is left to a library.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from dvsprep.cache._kernels_deflate import HEAD_ORDER, LONGEST, MATCHES, NONE, S
 from dvsprep.jit import kernel, load64, store64
 
 INDEX = np.uint64((1 << LONGEST) - 1)
-FARTHEST = 512  # bytes that an entry may skip
-MARGIN = 4 * (FARTHEST + 8)  # bytes that four entries may write
+LONGEST_ENTRY = 14  # bits; four of them are read before more bits are fetched, and 56 are there
+FARTHEST = 512  # bytes that an entry may skip, and up to 63 more by a length that lies in the bits themselves
+MARGIN = 4 * (FARTHEST + 64 + 8)  # bytes that four entries may write
+RARE = np.uint64(18)  # bits that a match may take: 12 of its code, 5 of its length, 1 of its distance
 NOT_OURS = -1
-# An entry: bits it takes (0 to 7: none of it is resolved) | bytes to skip << 8 | literals behind << 24 | these << 32.
-TAKES, SKIPS, LITERALS = np.uint64(0x3F), np.uint64(0xFFFF), np.uint64(0xFF)
-ZERO, ONE, S3, S8, S24, S32 = (np.uint64(n) for n in (0, 1, 3, 8, 24, 32))
+# An entry: bits it takes (0: none of it is resolved) | bits before the rest of its length << 6 | a mask of that << 10 |
+# bytes to skip << 16 | literals behind << 26 | these << 32. The mask is 0 where all of the length is among the bits
+# looked at. It has a bit for the distance, too: of a distance that is not 1 the length becomes wrong, which is noticed.
+TAKES, SHIFTS, MASKS, SKIPS, LITERALS = (np.uint64(n) for n in (0x3F, 0xF, 0x3F, 0x3FF, 7))
+ZERO, ONE, S3, S6, S10, S16, S26, S32 = (np.uint64(n) for n in (0, 1, 3, 6, 10, 16, 26, 32))
 FULL, MOST = np.uint64(63), np.uint64(56)
 
 
@@ -114,8 +119,8 @@ def _read_head(packed, where, lengths):
 def _entries(table, out):
     """Write ``out : uint64[4096]``, what all the bits ahead hold, from ``table``, the symbol that they begin with."""
     for index in range(out.size):
-        taken, skipped, count, literals = 0, 0, 0, np.uint64(0)
-        while count < 4:
+        taken, skipped, count, literals, shift, mask = 0, 0, 0, np.uint64(0), 0, 0
+        while count < 4 and mask == 0:
             found = table[index >> taken]
             symbol, bits = found >> 4, found & 15
             if bits == 0 or taken + bits > LONGEST:
@@ -131,17 +136,50 @@ def _entries(table, out):
                     literals |= np.uint64(symbol) << np.uint64(32 + 8 * count)
                     count += 1
             else:
-                extra = LENGTHS[1, symbol]
+                length, extra = LENGTHS[0, symbol], LENGTHS[1, symbol]
                 more = taken + bits + extra + 1
-                if symbol == NONE or skipped == 0 or count > 0 or more > LONGEST:
+                if symbol == NONE or skipped == 0 or count > 0 or more > LONGEST_ENTRY:
                     break
-                length = LENGTHS[0, symbol] + (index >> (taken + bits) & ((1 << extra) - 1))
-                if index >> (more - 1) & 1 or skipped + length > FARTHEST:
+                if more > LONGEST:
+                    shift, mask = taken + bits, (2 << extra) - 1
+                elif index >> (more - 1) & 1:
+                    break
+                else:
+                    length += index >> (taken + bits) & ((1 << extra) - 1)
+                if skipped + length > FARTHEST:
+                    mask = 0
                     break
                 skipped += length
                 bits += extra + 1
             taken += bits
-        out[index] = np.uint64(taken | skipped << 8 | count << 24) | literals
+        out[index] = np.uint64(taken | shift << 6 | mask << 10 | skipped << 16 | count << 26) | literals
+
+
+@kernel
+def _match(bits, out, at, table):
+    """Read a match that no entry resolves, behind a zero; return the byte behind it and its bits: 0 if it is none."""
+    found = table[bits & INDEX]
+    symbol, extra = found >> 4, LENGTHS[1, found >> 4]
+    taken = np.uint64((found & 15) + extra + 1)
+    if symbol <= NONE or bits >> (taken - ONE) & ONE or at == 0 or out[at - 1]:
+        return at, ZERO
+    return at + LENGTHS[0, symbol] + np.int64(bits >> np.uint64(found & 15) & ((ONE << np.uint64(extra)) - ONE)), taken
+
+
+@kernel
+def _first_bits(packed, where):
+    """Return the bits from ``where`` on that lie in the same byte, how many they are, and the byte behind them."""
+    if where >= 8 * packed.size:
+        return ZERO, ZERO, packed.size
+    return np.uint64(packed[where >> 3]) >> np.uint64(where & 7), np.uint64(8 - (where & 7)), (where >> 3) + 1
+
+
+@kernel
+def _write(entry, bits, out, at):
+    """Write the literals of an entry behind the zeros it skips; return the byte behind them."""
+    at += np.int64((entry >> S16 & SKIPS) + (bits >> (entry >> S6 & SHIFTS) & (entry >> S10 & MASKS)))
+    store64(out, at, entry >> S32)
+    return at + np.int64(entry >> S26 & LITERALS)
 
 
 @kernel
@@ -150,33 +188,70 @@ def _fast(packed, where, out, at, table, entries):
 
     Returns the bit and the byte of ``out`` behind what was read.
     """
-    place = where >> 3
-    if place >= packed.size:
-        return where, at
-    bits, held, place = np.uint64(packed[place]) >> np.uint64(where & 7), np.uint64(8 - (where & 7)), place + 1
+    bits, held, place = _first_bits(packed, where)
     while at < out.size - MARGIN and place + 8 <= packed.size:
-        bits |= load64(packed, place) << held  # 56 bits and more, of which four entries, or three and a match, take 54
+        bits |= load64(packed, place) << held
         place += np.int64((FULL - held) >> S3)
         held |= MOST
         for _ in range(4):
             entry = entries[bits & INDEX]
             taken = entry & TAKES
             if taken == ZERO:
-                found = table[bits & INDEX]
-                symbol, extra = found >> 4, LENGTHS[1, found >> 4]
-                bits_of = np.uint64((found & 15) + extra + 1)
-                if symbol <= NONE or bits >> (bits_of - ONE) & ONE or at == 0 or out[at - 1]:
-                    return 8 * place - np.int64(held), at
-                at += LENGTHS[0, symbol] + np.int64(bits >> np.uint64(found & 15) & ((ONE << np.uint64(extra)) - ONE))
-                bits >>= bits_of
-                held -= bits_of
+                if held >= RARE:
+                    at, taken = _match(bits, out, at, table)
+                    if taken == ZERO:
+                        return 8 * place - np.int64(held), at
+                    bits >>= taken
+                    held -= taken
                 break
-            at += np.int64(entry >> S8 & SKIPS)
-            store64(out, at, entry >> S32)
-            at += np.int64(entry >> S24 & LITERALS)
+            at = _write(entry, bits, out, at)
             bits >>= taken
             held -= taken
     return 8 * place - np.int64(held), at
+
+
+@kernel
+def _fast_two(packed, where, out, table, entries, packed2, where2, out2, table2, entries2):
+    """Do :func:`_fast` for two streams side by side, from the first byte of each on, until it ends for one of them.
+
+    Returns the bit and the byte behind what was read of the first, and of the second.
+    """
+    at, at2 = 0, 0
+    bits, held, place = _first_bits(packed, where)
+    bits2, held2, place2 = _first_bits(packed2, where2)
+    ends, ends2 = out.size - MARGIN, out2.size - MARGIN
+    while at < ends and place + 8 <= packed.size and at2 < ends2 and place2 + 8 <= packed2.size:
+        bits |= load64(packed, place) << held
+        place += np.int64((FULL - held) >> S3)
+        held |= MOST
+        bits2 |= load64(packed2, place2) << held2
+        place2 += np.int64((FULL - held2) >> S3)
+        held2 |= MOST
+        for _ in range(4):
+            entry, entry2 = entries[bits & INDEX], entries2[bits2 & INDEX]
+            taken, taken2 = entry & TAKES, entry2 & TAKES
+            if taken == ZERO or taken2 == ZERO:
+                ended = False
+                if taken == ZERO and held >= RARE:
+                    at, taken = _match(bits, out, at, table)
+                    ended = taken == ZERO
+                    bits >>= taken
+                    held -= taken
+                elif taken2 == ZERO and held2 >= RARE:
+                    at2, taken2 = _match(bits2, out2, at2, table2)
+                    ended = taken2 == ZERO
+                    bits2 >>= taken2
+                    held2 -= taken2
+                if ended:
+                    return 8 * place - np.int64(held), at, 8 * place2 - np.int64(held2), at2
+                break
+            at = _write(entry, bits, out, at)
+            bits >>= taken
+            held -= taken
+            at2 = _write(entry2, bits2, out2, at2)
+            bits2 >>= taken2
+            held2 -= taken2
+    return 8 * place - np.int64(held), at, 8 * place2 - np.int64(held2), at2
 
 
 @kernel
@@ -207,26 +282,47 @@ def _block(packed, where, out, at, table, entries):
 
 
 @kernel
-def inflate(packed, out):
-    """Read ``packed : uint8[m]``, a deflate stream, into ``out : uint8[n]``, zeroed.
+def _begin(packed, where, lengths, table, entries):
+    """Read the head of a block; return the bit behind it, or -1, and whether the block is the last one."""
+    last = _peek(packed, where, 1)
+    if _peek(packed, where + 1, 2) != 2:
+        return NOT_OURS, last
+    where = _read_head(packed, where + 3, lengths)
+    if where < 0 or not _resolve(lengths, LONGEST, table):
+        return NOT_OURS, last
+    _entries(table, entries)
+    return where, last
+
+
+@kernel
+def _finish(packed, where, last, out, at, lengths, table, entries):
+    """Read the rest of a stream, of which a block is begun; return as :func:`inflate`."""
+    while where >= 0:
+        where, at = _block(packed, where, out, at, table, entries)
+        if last or where < 0:
+            break
+        where, last = _begin(packed, where, lengths, table, entries)
+    return (where + 7) >> 3 if where >= 0 and at == out.size else NOT_OURS
+
+
+@kernel
+def inflate(packed, out, packed2, out2):
+    """Read two deflate streams, ``packed : uint8[m]``, into ``out : uint8[n]``, zeroed; or one, if there is no other.
+
+    They are read side by side as long as both are in their first block: a chunk of frames is mostly one block.
 
     Returns
     -------
-    The byte behind the stream; -1 if it is not one of those that are read here, or does not fill ``out``.
+    Of each the byte behind the stream; -1 if it is not one of those that are read here, or does not fill its array.
     """
-    where, at = 0, 0
     lengths = np.empty(SYMBOLS, np.int64)
     table, entries = np.empty(1 << LONGEST, np.int64), np.empty(1 << LONGEST, np.uint64)
-    last = 0
-    while not last:
-        last = _peek(packed, where, 1)
-        if _peek(packed, where + 1, 2) != 2:
-            return NOT_OURS
-        where = _read_head(packed, where + 3, lengths)
-        if where < 0 or not _resolve(lengths, LONGEST, table):
-            return NOT_OURS
-        _entries(table, entries)
-        where, at = _block(packed, where, out, at, table, entries)
-        if where < 0:
-            return NOT_OURS
-    return (where + 7) >> 3 if at == out.size else NOT_OURS
+    table2, entries2 = np.empty_like(table), np.empty_like(entries)
+    at, at2, where2, last2 = 0, 0, NOT_OURS, 1
+    where, last = _begin(packed, 0, lengths, table, entries)
+    if packed2.size > 0:
+        where2, last2 = _begin(packed2, 0, lengths, table2, entries2)
+    if where >= 0 and where2 >= 0:
+        where, at, where2, at2 = _fast_two(packed, where, out, table, entries, packed2, where2, out2, table2, entries2)
+    end = _finish(packed, where, last, out, at, lengths, table, entries)
+    return end, _finish(packed2, where2, last2, out2, at2, lengths, table2, entries2)

@@ -11,7 +11,7 @@ import functools
 import math
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -178,7 +178,7 @@ class Packing:
 
     def _inflate_into(self, chunk: Chunk, out: Array) -> None:
         """Undo deflate alone, into all of ``out : uint8[n]``."""
-        if not self.is_deflated(chunk) or not sparse.decompress(chunk.data, out):
+        if not self.is_deflated(chunk) or not sparse.decompress([chunk.data], [out])[0]:
             out[:] = np.frombuffer(self.inflate(chunk, out.size), np.uint8)
 
     @functools.cached_property
@@ -199,6 +199,15 @@ class Packing:
         out = np.empty(shape, dtype)
         self.unpack(chunk, out, len(out))
         return out
+
+    def unpack_sparse(self, chunks: Sequence[Chunk], out: Array) -> list[bool]:
+        """Unpack whole chunks side by side, ``out[k]`` from the k-th, and tell which are done; the others never fail.
+
+        Faster than one by one, where :mod:`~dvsprep.cache.sparse` can do it.
+        """
+        if self.shuffles or self.bits or not all(self.is_deflated(chunk) for chunk in chunks):
+            return [False] * len(chunks)
+        return sparse.decompress([chunk.data for chunk in chunks], list(out.reshape(len(out), -1).view(np.uint8)))
 
     def unpack(self, chunk: Chunk, out: Array, rows: int) -> None:
         """Unpack the first ``len(out)`` rows of a chunk of ``rows`` rows, all of them straight into ``out``."""

@@ -65,38 +65,44 @@ class Batch(tuple[Sample, ...]):  # noqa: SLOT001 -- a tuple may have attributes
 
 
 def batch(
-    fill: Callable[[int, Array], None],
+    fill: Callable[[Sequence[int], Array], None],
     indices: Sequence[int],
     labels: NDArray[np.int64],
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     floating: np.dtype[Any] | None = None,
+    at_once: int = 1,
 ) -> Batch:
     """Return the samples of some indices.
 
     Parameters
     ----------
     fill : callable
-        ``fill(i, out)`` writes the frames of sample i.
+        ``fill(some, out)`` writes the frames of some of the samples.
     labels : int64
         Of all samples.
     shape, dtype
         Of the frames that ``fill`` writes.
     floating : dtype, optional
         What they are made.
+    at_once : int
+        Samples that ``fill`` is best given at a time.
     """
     to_torch.teach(Sample, Batch)
     frames = to_torch.empty((len(indices), *shape), floating or dtype)
 
-    def work(k: int) -> None:
-        if frames.dtype == dtype:
-            fill(indices[k], frames[k])
-            return
-        stored = scratch("frames", shape, dtype)
-        fill(indices[k], stored)
-        np.copyto(frames[k], stored, casting="unsafe")
+    at_once = max(1, min(at_once, len(indices) // threads()))  # something for every thread
 
-    _share_out(work, len(indices), math.prod(shape) * dtype.itemsize)
+    def work(k: int) -> None:
+        some, out = indices[k * at_once : (k + 1) * at_once], frames[k * at_once : (k + 1) * at_once]
+        if frames.dtype == dtype:
+            fill(some, out)
+            return
+        stored = scratch("frames", out.shape, dtype)
+        fill(some, stored)
+        np.copyto(out, stored, casting="unsafe")
+
+    _share_out(work, -(-len(indices) // at_once), at_once * math.prod(shape) * dtype.itemsize)
     own = labels[np.asarray(indices, np.int64)]
     made = Batch(map(Sample, zip(frames, own.tolist(), strict=True)))
     made.frames, made.labels = frames, own

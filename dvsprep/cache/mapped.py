@@ -86,6 +86,19 @@ class Mapped:
         return found
 
 
+def unpack_chunks(column: Stored, some: Sequence[int], out: Array) -> list[bool]:
+    """Unpack chunks of one row each side by side, row ``some[k]`` into ``out[k]``, and tell which are done.
+
+    Does nothing where there is one alone, or where chunks have to be unpacked one by one.
+    """
+    mapped, packing = column.mapped, column.packing
+    if len(some) > 1 and mapped is not None and packing is not None and column.chunks == (1, *column.shape[1:]):
+        chunks = [chunk for i in some if (chunk := mapped.chunk(i)) is not None]
+        if len(chunks) == len(some):
+            return packing.unpack_sparse(chunks, out)
+    return [False] * len(some)
+
+
 def unpack_columns(columns: Sequence[Stored], start: int, n: int) -> list[Array] | None:
     """Unpack n rows of three columns from row ``start`` on at once, or return None where chunks have to be one by one.
 

@@ -63,10 +63,10 @@ class EventFrames(loading.Frames):
         events = int(self.events.small("n_events").mean()) if len(self) else 0
         return loading.one_by_one(self.__getitem__, wanted, EVENT_BYTES * events)
 
-    def _fill(self, i: int, out: Array) -> None:
-        frames = self._frames(i, out)
-        if frames is not out:
-            raise _WiderError
+    def _fill(self, some: Sequence[int], out: Array) -> None:
+        for i, wanted in zip(some, out, strict=True):
+            if self._frames(i, wanted) is not wanted:
+                raise _WiderError
 
     @property
     def ids(self) -> NDArray[np.str_]:

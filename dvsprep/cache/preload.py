@@ -85,8 +85,9 @@ class PreloadedFrames(loading.Frames):
         wanted = [self._index(i) for i in indices]
         return loading.batch(self._fill, wanted, self.labels, self._shape[1:], self._floating or self._dtype)
 
-    def _fill(self, i: int, out: Array) -> None:
-        out[...] = self._frames[i]
+    def _fill(self, some: Sequence[int], out: Array) -> None:
+        for i, frames in zip(some, out, strict=True):
+            frames[...] = self._frames[i]
 
 
 def _require_memory(size: int, name: str) -> None:

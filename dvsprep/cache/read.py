@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dvsprep.cache import loading, sparse
 from dvsprep.cache.codec import Chunk, Packing
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
-from dvsprep.cache.mapped import Mapped, locate, map_file, unpack_columns, warm_up, worth_mapping
+from dvsprep.cache.mapped import Mapped, locate, map_file, unpack_chunks, unpack_columns, warm_up, worth_mapping
 from dvsprep.cache.times import Times
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import widen
@@ -296,15 +296,20 @@ class FrameCache(loading.Frames, Cache):
         if self.varies:
             return loading.one_by_one(self.__getitem__, indices, self._chunk_bytes)
         self.map()
-        if self._chunk_bytes >= sparse.WORTH_READING and multiprocessing.parent_process() is None:
-            sparse.load()  # not in workers, of which each would wait for Numba: those forked from this process have it
+        large = self._chunk_bytes >= sparse.WORTH_READING
+        if large and multiprocessing.parent_process() is None:  # not in workers: each would wait for Numba
+            sparse.load()  # those forked from this process have it
         column = self._stored_column("frames") if len(self) else self.column("frames")
         wanted = [self.index(i) for i in indices]
-        return loading.batch(self._fill, wanted, self.labels, column.shape[1:], column.dtype, self._floating)
+        how = column.dtype, self._floating, sparse.AT_ONCE if large else 1
+        return loading.batch(self._fill, wanted, self.labels, column.shape[1:], *how)
 
-    def _fill(self, i: int, out: Array) -> None:
-        with sound(self.path, f"frames, row {i}"):
-            self._read(self._stored_column("frames"), i, out[None])
+    def _fill(self, some: Sequence[int], out: Array) -> None:
+        stored = self._stored_column("frames")
+        for k, done in enumerate(unpack_chunks(stored, some, out)):
+            if not done:
+                with sound(self.path, f"frames, row {some[k]}"):
+                    self._read(stored, some[k], out[k : k + 1])
 
     @cached_property
     def _chunk_bytes(self) -> int:

@@ -152,8 +152,9 @@ class RemoteFrames(RemoteCache):
             sparse.load()  # not in workers, of which each would wait for Numba
         column = self.columns[0]
 
-        def fill(i: int, out: Array) -> None:
-            column.unpack_into(samples[i].chunks, out[None])
+        def fill(some: Sequence[int], out: Array) -> None:
+            for k, i in enumerate(some):
+                column.unpack_into(samples[i].chunks, out[k : k + 1])
 
         return loading.batch(fill, wanted, self.labels, column.row_shape, np.dtype(column.dtype))
 

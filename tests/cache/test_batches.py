@@ -152,10 +152,10 @@ def test_a_batch_of_one_thread_or_many_or_one_with_a_failure(source, monkeypatch
         monkeypatch.setattr(loading, "threads", lambda n=threads: n)
         assert [making.digest(*one) for one in source.__getitems__(range(len(source)))] == expected
 
-        def fill(i: int, out: Any) -> None:
-            if i == 1:
+        def fill(some: Any, out: Any) -> None:
+            if 1 in some:
                 raise ValueError("sample 1")
-            out[...] = i
+            out[...] = some[0]
 
         with pytest.raises(ValueError, match="sample 1"):
             loading.batch(fill, [0, 1, 2, 3], np.zeros(4, np.int64), (2,), np.dtype(np.uint8))

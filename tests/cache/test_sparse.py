@@ -119,15 +119,25 @@ def reads_small(monkeypatch):
     sparse.load()
 
 
-def unpacked(stream, size, behind=0):
-    """Return what decompress makes of a stream, or None; the bytes around ``out`` stay, those behind do not count."""
+def unpacked(stream, size, behind=0, beside=None):
+    """Return what decompress makes of a stream, or None; the bytes around ``out`` stay, those behind do not count.
+
+    ``beside`` is another stream and its bytes, which are read at the same time.
+    """
     around = np.full(size + 128, 7, np.uint8)
     buffer = np.full(len(stream) + 64, behind, np.uint8)
     buffer[: len(stream)] = np.frombuffer(stream, np.uint8)
-    done = sparse.decompress(buffer[: len(stream)].data, around[64 : 64 + size])
+    streams, outs = [buffer[: len(stream)].data], [around[64 : 64 + size]]
+    if beside is not None:
+        streams.append(beside[0])
+        outs.append(np.empty(len(beside[1]), np.uint8))
+    done = sparse.decompress(streams, outs)
+    if beside is not None:
+        assert done[1]
+        assert outs[1].tobytes() == beside[1].tobytes()
     assert (around[:64] == 7).all()
     assert (around[64 + size :] == 7).all()
-    return around[64 : 64 + size].tobytes() if done else None
+    return around[64 : 64 + size].tobytes() if done[0] else None
 
 
 @pytest.mark.usefixtures("reads_small")
@@ -140,6 +150,18 @@ def test_own_streams_are_read(raw, block):
     assert unpacked(stream, raw.size - 1) is None
     assert unpacked(stream + b"\0", raw.size) is None
     assert unpacked(stream[:-1], raw.size) is None
+
+
+@pytest.mark.usefixtures("reads_small")
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=sparse_bytes(), other=sparse_bytes(), planes=st.integers(0, 3))
+def test_two_streams_are_read_side_by_side(raw, other, planes):
+    raw, other = (part[: part.size // max(1, planes) * max(1, planes)] for part in (raw, other))
+    stream, beside = packed(raw, planes), (packed(other, planes), other)
+    assert unpacked(stream, raw.size, beside=beside) == raw.tobytes()
+    assert unpacked(stream[:-1], raw.size, beside=beside) is None
+    assert unpacked(stream, raw.size + 1, beside=beside) is None
+    assert unpacked(b"\0" + stream[1:], raw.size, beside=beside) is None
 
 
 @pytest.mark.usefixtures("reads_small")
@@ -167,8 +189,10 @@ def test_a_damaged_stream_is_never_read_and_nothing_outside_it_counts(raw, damag
         at = damage.draw(st.integers(2, min(len(stream), 120) - 1 if early else len(stream) - 1))
         stream[at] ^= damage.draw(st.integers(1, 255))
     stream = bytes(stream[: damage.draw(st.integers(2, len(stream)))])
+    whole = damage.draw(sparse_bytes(1 << 14))
     found = [unpacked(stream, raw.size, behind) for behind in (0, 255)]
     assert found[0] == found[1]
+    assert unpacked(stream, raw.size, beside=(packed(whole), whole)) == found[0]
     if found[0] is not None:  # bits that do not count, behind the last symbol
         assert zlib.decompress(stream) == found[0]
 
@@ -179,5 +203,5 @@ def test_before_it_is_loaded_the_library_reads(monkeypatch):
     packing = Packing(deflates="all")
     chunk = packing.pack(frames, 1)
     monkeypatch.setattr(sparse, "_inflate", None)
-    assert not sparse.decompress(chunk.data, np.empty(frames.size, np.uint8))
+    assert sparse.decompress([chunk.data], [np.empty(frames.size, np.uint8)]) == [False]
     np.testing.assert_array_equal(packing.unpack_whole(chunk, frames.dtype, frames.shape), frames)
