@@ -154,10 +154,9 @@ def test_own_streams_are_read(raw, block):
 
 @pytest.mark.usefixtures("reads_small")
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(raw=sparse_bytes(), other=sparse_bytes(), planes=st.integers(0, 3))
-def test_two_streams_are_read_side_by_side(raw, other, planes):
-    raw, other = (part[: part.size // max(1, planes) * max(1, planes)] for part in (raw, other))
-    stream, beside = packed(raw, planes), (packed(other, planes), other)
+@given(raw=sparse_bytes(), other=sparse_bytes(), block=BLOCKS)
+def test_two_streams_are_read_side_by_side(raw, other, block):
+    stream, beside = packed(raw, block), (packed(other, block), other)
     assert unpacked(stream, raw.size, beside=beside) == raw.tobytes()
     assert unpacked(stream[:-1], raw.size, beside=beside) is None
     assert unpacked(stream, raw.size + 1, beside=beside) is None
