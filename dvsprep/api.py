@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep import config, raw
+from dvsprep import config, disk, raw
 from dvsprep import events as ev
 from dvsprep.cache import EventCache, FrameCache, PreloadedFrames, open_cache
 from dvsprep.errors import NotFoundError, UsageError
@@ -55,14 +55,14 @@ def open(path: str | os.PathLike[str], *, events: bool = False, preload: bool = 
     ------
     NotFoundError, NotACacheError, UsageError; FetchError of an address
     """
-    if isinstance(path, str) and path.lower().startswith(("http://", "https://")):
+    if disk.is_url(path):
         from dvsprep import remote
 
         if preload:
             raise UsageError(
                 "only a cache on this machine can be preloaded", hint="`dvsprep pull URL` fetches it whole"
             )
-        return remote.open_url(path, events=events)
+        return remote.open_url(str(path), events=events)
     cache = open_cache(path)
     if not preload:
         return _events_of(cache) if events and isinstance(cache, FrameCache) else cache

@@ -166,6 +166,11 @@ def write_whole(path: Path, data: bytes, *, replace: bool = True) -> None:
         file.write(data)
 
 
+def is_url(path: object) -> bool:
+    """Return whether what names a cache is an address, and no path."""
+    return isinstance(path, str) and path.lower().startswith(("http://", "https://"))
+
+
 def explain(error: OSError, path: Path | None = None) -> DiskError:
     """Return what the system refused as an error that names the file and says what to do."""
     elsewhere = "choose another folder"

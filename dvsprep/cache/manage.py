@@ -11,6 +11,7 @@ import numpy as np
 
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import Header, Packed, pack_rows, packing_of
+from dvsprep.cache.numbered import Numbered
 from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
 from dvsprep.cache.spool import FACTS
 from dvsprep.cache.write import write_cache
@@ -62,7 +63,7 @@ def _range(values: Array) -> dict[str, int]:
     return {"min": int(values.min()), "median": int(np.median(values)), "max": int(values.max())}
 
 
-def describe_sample(cache: Cache, i: int) -> dict[str, Any]:
+def describe_sample(cache: Numbered, i: int) -> dict[str, Any]:
     """Return one sample's facts: id, label, class, split, events, microseconds."""
     i = cache.index(i)
     label = int(cache.labels[i])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from dvsprep.cache import loading, sparse
 from dvsprep.cache.codec import Chunk, Packing
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.cache.mapped import Mapped, locate, map_file, unpack_chunks, unpack_columns, warm_up, worth_mapping
+from dvsprep.cache.numbered import Numbered
 from dvsprep.cache.times import Times
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import widen
@@ -88,7 +88,7 @@ class Stored(NamedTuple):
     mapped: Mapped | None
 
 
-class Cache:
+class Cache(Numbered):
     """What frame and event caches have in common.
 
     Parameters
@@ -106,7 +106,7 @@ class Cache:
     kind: str
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._handles: dict[int, h5py.File] = {}
         self._stored_columns: dict[int, dict[str, Stored]] = {}
         self._mapped: dict[str, Mapped | None] = {}
@@ -145,12 +145,6 @@ class Cache:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_handles": {}, "_stored_columns": {}, "_mapped": {}, "_small": {}}
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.path)!r}, {len(self)} samples)"
-
     def small(self, name: str) -> Array:
         """Return a dataset of one value a sample: ids, n_events, t_start, t_end, crc32, offsets or rows."""
         if name not in self._small:
@@ -158,18 +152,6 @@ class Cache:
                 values = self._file[name][:]
                 self._small[name] = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
         return self._small[name]
-
-    @property
-    def ids(self) -> NDArray[np.str_]:
-        """Sample ids, stable across machines: recording and row, or the dataset's own file name."""
-        return self.small("ids")
-
-    def index(self, i: int) -> int:
-        """Return i as a position; negative ones count from the end."""
-        i = operator.index(i)
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"{self.path}: sample {i} of {len(self)}")
-        return i % len(self)
 
     @property
     def columns(self) -> tuple[str, ...]:

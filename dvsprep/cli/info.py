@@ -12,28 +12,40 @@ from dvsprep.errors import IntegrityError
 
 
 @click.command()
-@options.file_argument
+@options.cache_argument
 @click.option("--check", is_flag=True, help="Compare every sample with its checksum.")
 @options.json_option
-def command(file: Path, check: bool, as_json: bool) -> None:
-    """Describe the cache FILE: samples, classes, frames, sizes, and where it comes from."""
-    from dvsprep import cache
+def command(file: Path | str, check: bool, as_json: bool) -> None:
+    """Describe the cache FILE: samples, classes, frames, sizes, and where it comes from.
 
-    opened = cache.open_cache(file)
-    facts = cache.describe(opened)
-    if check:
-        facts["damaged"] = cache.damaged(opened)
+    FILE may be the address of a served cache, http://HOST:8765/v1/caches/ID.
+    """
+    facts = _local(file, check) if isinstance(file, Path) else _served(file, check)
     if not as_json:
         _print(facts)
     if facts.get("damaged"):
         names = ", ".join(facts["damaged"][:5])
         error = IntegrityError(
-            f"{file}: {len(facts['damaged'])} damaged sample(s): {names}",
+            f"{facts['path']}: {len(facts['damaged'])} damaged sample(s): {names}",
             hint="delete the file and build it again",
         )
         raise options.Failed(error, facts)
     if as_json:
         options.emit(facts)
+
+
+def _local(file: Path, check: bool) -> dict[str, Any]:
+    from dvsprep import cache
+
+    opened = cache.open_cache(file)
+    return cache.describe(opened) | ({"damaged": cache.damaged(opened)} if check else {})
+
+
+def _served(url: str, check: bool) -> dict[str, Any]:
+    from dvsprep import remote
+
+    opened = remote.open_url(url, mirror=False)
+    return remote.describe(opened) | ({"damaged": remote.damaged(opened)} if check else {})
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -13,12 +13,23 @@ from typing import Any, TypeVar
 
 import click
 
+from dvsprep import disk
 from dvsprep.errors import DvsprepError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 name_argument = click.argument("name")
 file_argument = click.argument("file", type=click.Path(path_type=Path))
+
+
+class _PathOrAddress(click.Path):
+    """The path of a cache, or the address of a served one, which no path may become: that would have one slash."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if disk.is_url(value) else super().convert(value, param, ctx)
+
+
+cache_argument = click.argument("file", type=_PathOrAddress(path_type=Path), metavar="FILE")
 
 
 def _root(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:

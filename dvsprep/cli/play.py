@@ -13,7 +13,7 @@ from dvsprep.errors import UsageError
 
 
 @click.command()
-@options.file_argument
+@options.cache_argument
 @click.option("--sample", type=int, metavar="I", help="Which sample.  [default: the first]")
 @click.option("--class", "class_name", metavar="NAME", help="The first sample of a class, by name or label.")
 @click.option("--grid", is_flag=True, help="One sample of each class in one picture.")
@@ -34,7 +34,7 @@ from dvsprep.errors import UsageError
 @click.option("-o", "out", type=click.Path(path_type=Path), help="Write a .gif or .png instead.")
 @options.force_option
 def command(
-    file: Path,
+    file: Path | str,
     sample: int | None,
     class_name: str | None,
     grid: bool,
@@ -48,17 +48,19 @@ def command(
 ) -> None:
     """Show a sample of the cache FILE: frames as they are, events integrated on the fly.
 
-    Opens a window where there is a display, draws in the terminal elsewhere (over ssh), writes a picture with -o.
+    FILE may be the address of a served cache, http://HOST:8765/v1/caches/ID. Opens a window where there is a display,
+    draws in the terminal elsewhere (over ssh), writes a picture with -o.
     """
     if grid and (sample is not None or class_name is not None):
         raise UsageError("--grid shows one sample of each class; --sample and --class do not go with it")
     if sample is not None and class_name is not None:
         raise UsageError("give one of --sample and --class")
 
-    from dvsprep import cache, show
+    import dvsprep
+    from dvsprep import show
     from dvsprep.show import player
 
-    source = player.frames_of(cache.open_cache(file), T)
+    source = player.frames_of(dvsprep.open(file), T)
     if grid:
         images, title = player.class_grid(source, palette, still=out is not None and out.suffix.lower() == ".png")
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from dvsprep import config, wire
 from dvsprep.cache import EventFrames, loading, sparse
+from dvsprep.cache.numbered import Numbered
 from dvsprep.errors import IntegrityError, UsageError
 from dvsprep.integrate import widen
 from dvsprep.remote.link import Link, TooMuchError
@@ -22,7 +22,7 @@ from dvsprep.types import Array, Events, FrameSpec, NeedOfTimes
 TRIES = 3  # for a message whose bytes are wrong
 
 
-class RemoteCache:
+class RemoteCache(Numbered):
     """What served frames and events have in common. Holds an address, and connects in each process by itself.
 
     Parameters
@@ -65,35 +65,21 @@ class RemoteCache:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_small": {}}
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.path!r}, {len(self)} samples)"
-
     @property
     def provenance(self) -> dict[str, Any]:
         """Where the samples are from."""
-        found: dict[str, Any] = self._link.json()["provenance"]
+        found: dict[str, Any] = self.facts()["provenance"]
         return found
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that the service tells of the cache."""
+        return self._link.json()
 
     def small(self, name: str) -> Array:
         """Return an array of one value a sample: ids, n_events, t_start, t_end, crc32 or rows."""
         if name not in self._small:
             self._small[name] = self._link.array(name)
         return self._small[name]
-
-    @property
-    def ids(self) -> NDArray[np.str_]:
-        """Sample ids."""
-        return self.small("ids")
-
-    def index(self, i: int) -> int:
-        """Return i as a position; negative ones count from the end."""
-        i = operator.index(i)
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"{self.path}: sample {i} of {len(self)}")
-        return i % len(self)
 
     def fetch(self, indices: Sequence[int]) -> dict[int, wire.Sample]:
         """Return samples as they are stored, by number, in one request; none for those that the mirror has."""

@@ -12,17 +12,18 @@ from dvsprep.show.layout import grid
 from dvsprep.show.paint import Images, fit_scale, paint
 
 if TYPE_CHECKING:
+    from dvsprep.remote import RemoteEvents, RemoteFrames
     from dvsprep.types import Array
 
-Playable = FrameCache | EventFrames
+    Playable = FrameCache | EventFrames | RemoteFrames
 ROW = 6  # frames of a class in a still picture
 MOST = 101  # classes in one picture; of a thousand none could be seen
 TILE = 260  # pixels of a class at most, wide enough for its name
 
 
-def frames_of(cache: FrameCache | EventCache, T: int) -> Playable:
+def frames_of(cache: FrameCache | EventCache | RemoteFrames | RemoteEvents, T: int) -> Playable:
     """Return a FrameSource: the cache itself, or its events integrated on the fly into T frames of equal time."""
-    return cache.frames(split_by="time", T=T) if isinstance(cache, EventCache) else cache
+    return cache.frames(split_by="time", T=T) if cache.kind == "events" else cache  # type: ignore[union-attr,return-value]
 
 
 def find(source: Playable, sample: int | None, name: str | None) -> int:
