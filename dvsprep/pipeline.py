@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -340,18 +341,25 @@ class Job(Workspace):
 
 
 class _Bar:
-    """One progress bar in the parent, quiet when stderr is no terminal."""
+    """One progress bar in the parent, none when stderr is no terminal."""
 
     def __init__(self, what: str, total: int) -> None:
-        from tqdm import tqdm
+        self.bar: Any = None
+        if sys.stderr is not None and sys.stderr.isatty():
+            from tqdm import tqdm  # which takes as long to import as some builds take
 
-        self.bar = tqdm(total=total, desc=what, unit="sample", disable=None, leave=False)
+            self.bar = tqdm(total=total, desc=what, unit="sample", leave=False)
 
     def __enter__(self) -> Callable[[int], None]:
-        return lambda n: (self.bar.update(n), None)[1]
+        return self._tell
+
+    def _tell(self, n: int) -> None:
+        if self.bar is not None:
+            self.bar.update(n)
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _words(identity: dict[str, Any]) -> list[Any]:

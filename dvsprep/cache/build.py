@@ -14,9 +14,10 @@ import numpy as np
 
 from dvsprep import events as ev
 from dvsprep import integrate, parallel
-from dvsprep.cache import cutting, sparse
+from dvsprep.cache import cutting, mapped, sparse
 from dvsprep.cache.codec import kernels
 from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, repack
+from dvsprep.cache.loading import scratch
 from dvsprep.cache.packing import PackHow, Piece, pack_events
 from dvsprep.cache.read import EventCache
 from dvsprep.cache.write import Publishing, build, write_cache
@@ -174,6 +175,7 @@ def warm_up(sensor: tuple[int, int]) -> None:
     made.largest_step(np.zeros(1, np.int64), np.int64(0))
     made.subtract_times(np.zeros(1, np.int64), np.int64(0), np.zeros((2, 1), np.uint8))
     sparse.compress(np.zeros(sparse.SMALLEST, np.uint8))
+    mapped.warm_up()
     spare = np.zeros(8, np.uint8)
     for pack, unpack, dtype in (
         (made.pack_bits, made.unpack_bits, np.uint8),
@@ -254,9 +256,10 @@ def pack_frames(task: FrameTask) -> list[Packed]:
     if integrate.identity(task.spec) != task.integrator:
         raise PluginError(f"plugin {task.spec.plugin}: its source changed during the build", hint="run it again")
     varies, times = task.spec.split_by == "duration", integrate.needs_times(task.spec)
+    memory = partial(scratch, "frames", dtype=np.dtype(np.uint8))  # packed before the next sample's take its place
     packed, small = [], {name: task.source.small(name) for name in ("n_events", "t_start", "t_end")}
     for i, index in task.samples:
-        frames = to_frames(task.source.compact(i, times=times), str(task.source.ids[i]))
+        frames = to_frames(task.source.compact(i, times=times, empty=scratch), str(task.source.ids[i]), memory)
         facts = {name: int(values[i]) for name, values in small.items()}
         packing = packing_of(task.codec, "frames", frames.dtype, task.source.sensor)
         block = pack_rows(frames if varies else frames[None], 1, packing)

@@ -19,6 +19,7 @@ from dvsprep.errors import UsageError
 from dvsprep.types import Array
 
 Item = TypeVar("Item")
+Empty = Callable[[str, tuple[int, ...], np.dtype[Any]], Array]
 WORTH_A_THREAD = 1 << 16  # bytes of a sample; handing a smaller one over costs more than unpacking it
 _pools: dict[int, ThreadPoolExecutor] = {}
 _own = threading.local()
@@ -107,6 +108,11 @@ def batch(
     made = Batch(map(Sample, zip(frames, own.tolist(), strict=True)))
     made.frames, made.labels = frames, own
     return made
+
+
+def fresh(_: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return memory of a name that nobody else has."""
+    return np.empty(shape, dtype)
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

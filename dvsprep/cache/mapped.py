@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dvsprep.cache import loading
 from dvsprep.cache.codec import STORED, Chunk, Packing, kernels, stored_bytes
 from dvsprep.types import Array
 
@@ -99,7 +100,9 @@ def unpack_chunks(column: Stored, some: Sequence[int], out: Array) -> list[bool]
     return [False] * len(some)
 
 
-def unpack_columns(columns: Sequence[Stored], start: int, n: int) -> list[Array] | None:
+def unpack_columns(
+    columns: Sequence[Stored], start: int, n: int, empty: loading.Empty = loading.fresh
+) -> list[Array] | None:
     """Unpack n rows of three columns from row ``start`` on at once, or return None where chunks have to be one by one.
 
     Parameters
@@ -124,7 +127,7 @@ def unpack_columns(columns: Sequence[Stored], start: int, n: int) -> list[Array]
         pages = mapped.pages
         places.append(found)
         bits.append(packing.bits)
-    out = [np.empty(n, column.dtype) for column in columns]
+    out = [empty(name, (n,), column.dtype) for name, column in zip("xyp", columns, strict=True)]
     kernels().unpack_columns(pages, np.array(places, np.int64), np.array(bits, np.int64), rows, *out)
     return out
 

@@ -150,7 +150,9 @@ class Cache(Numbered):
         if name not in self._small:
             with sound(self.path, name):
                 values = self._file[name][:]
-                self._small[name] = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+                if values.dtype.kind == "S":  # np.char would be imported for this alone
+                    values = np.array([value.decode() for value in values.tolist()], np.str_)
+                self._small[name] = values
         return self._small[name]
 
     @property
@@ -314,17 +316,18 @@ class EventCache(Cache):
         super().map()
         warm_up()
 
-    def compact(self, i: int, *, times: NeedOfTimes = True) -> Events:
+    def compact(self, i: int, *, times: NeedOfTimes = True, empty: loading.Empty = loading.fresh) -> Events:
         """Return one sample's events as they are kept: x and y in uint8 where the sensor allows, p in uint8.
 
         Without ``times``, t is empty: who does not look at it need not unpack it. With "searched" it can be searched.
+        With ``empty=loading.scratch`` they last until this thread's next sample.
         """
         start, n = self.run(i)
         stored = Times(self, i, partial(sound, self.path, f"dt of sample {i}"))
         t: Any = stored if times == "searched" else stored.unpack() if times else np.empty(0, np.int64)
         with sound(self.path, f"the events of sample {i}"):
             columns = [self._stored_column(name) for name in "xyp"]
-            x, y, p = unpack_columns(columns, start, n) or (self._rows(column, start, n) for column in columns)
+            x, y, p = unpack_columns(columns, start, n, empty) or (self._rows(column, start, n) for column in columns)
         return Events(t=t, x=x, y=y, p=p)
 
     def frames(

@@ -6,6 +6,8 @@ between ``edges[k]`` and ``edges[k + 1]`` make frame k.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from dvsprep.integrate import _kernels
 from dvsprep.types import Array, Events, Tail
 
 Edges = NDArray[np.int64]
+Memory = Callable[[tuple[int, ...]], Array]
 COUNT_TYPES = (np.uint8, np.uint16, np.uint32)
 
 
@@ -56,20 +59,23 @@ def duration_edges(t: NDArray[np.int64], duration: int, tail: Tail = "keep") -> 
     return edges
 
 
-def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2, out: Array | None = None) -> Array:
+def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2, out: Array | Memory | None = None) -> Array:
     """Return counts [T, C, H, W] in the smallest type that holds them; hot pixels make a larger one necessary.
 
     Parameters
     ----------
-    out : uint8[T, C, H, W], optional
+    out : uint8[T, C, H, W], or a function that returns it for its shape, optional
         Returned, where counts fit into it.
     """
+    shape = len(edges) - 1, channels, H, W
+    if callable(out):
+        out = out(shape)
     x, y = events["x"], events["y"]
     if not len(x) == len(y) == len(events["p"]) or (len(x) and (x.max() >= W or y.max() >= H)):
         raise FormatError(f"events that do not fit the sensor of {W} x {H} (width x height)")
     for dtype in COUNT_TYPES:
         if out is None or out.dtype != dtype:
-            out = np.zeros((len(edges) - 1, channels, H, W), dtype)
+            out = np.zeros(shape, dtype)
         else:
             out[...] = 0
         if _kernels.count(events["x"], events["y"], events["p"], edges, np.iinfo(dtype).max, out):

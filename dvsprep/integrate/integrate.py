@@ -30,7 +30,7 @@ def needs_times(spec: FrameSpec) -> NeedOfTimes:
 def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[..., Array]:
     """Return ``f(events, sample, out=None) -> frames [T, C, H, W]`` for a spec; ``sample`` is named in errors.
 
-    Built-ins return ``out : uint8[T, C, H, W]`` where counts fit into it.
+    Built-ins return ``out : uint8[T, C, H, W]``, or what it returns for this shape, where counts fit into it.
 
     Built-ins return counts in the smallest safe unsigned type and check that they hold each event used exactly once.
     A plugin's own type is kept. One-dimensional sensors have H = 1 and one channel, in which polarity does not count.
@@ -45,7 +45,7 @@ def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[.
 
     from dvsprep.integrate import builtin
 
-    def frames(events: Events, sample: str, out: Array | None = None) -> Array:
+    def frames(events: Events, sample: str, out: Array | builtin.Memory | None = None) -> Array:
         edges = _edges(spec, events)
         counts = builtin.frames(events, edges, H, W, channels, out)
         check_conservation(counts, builtin.used(events, edges, channels), sample)
