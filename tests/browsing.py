@@ -8,18 +8,20 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import serving
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from dvsprep import cache
 from dvsprep.pipeline import Job
 from dvsprep.types import FrameSpec
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 READY = "html[data-ready]"
 
@@ -30,7 +32,8 @@ def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("no chromium is installed")
-    with sync_playwright() as playwright:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is not installed")
+    with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()

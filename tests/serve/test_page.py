@@ -6,16 +6,23 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import browsing
 import numpy as np
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
 
 from dvsprep import cache
 from dvsprep.show.paint import paint
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+expect = pytest.importorskip(
+    "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+).expect
 
 
 @pytest.fixture

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import browsing
 import naive
 import numpy as np
 import pytest
 import serving
-from playwright.sync_api import Browser, expect
 
 from dvsprep import cache
 from dvsprep.show.paint import paint
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+expect = pytest.importorskip(
+    "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+).expect
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -85,6 +92,15 @@ def test_a_build_is_asked_for_watched_and_cancelled(browser: Browser, root: Path
         page.select_option("#b-by", "duration")
         assert page.is_disabled("#b-T")
         page.select_option("#b-by", "time")
+        body = "async (form) => (await import('./builds.js')).bodyOf(form)"
+        form = {"dataset": " cifar10dvs ", "by": "number", "T": "8", "duration": "1", "seed": "3"}
+        asked = {"dataset": "cifar10dvs", "spec": {"split_by": "number", "T": 8}, "seed": 3}
+        for split, told in (("", {}), ("0.9", {"split": 0.9}), (" official ", {"split": "official"})):
+            assert page.evaluate(body, form | {"split": split}) == asked | told
+        page.fill("[name=split]", "no such split")
+        page.click("#b-form button")
+        expect(page.locator("#b-told")).to_contain_text("the name of a published split")
+        page.fill("[name=split]", "")
         for T in (3, 5):
             page.fill("#b-T", str(T))
             page.click("#b-form button")
@@ -111,6 +127,10 @@ def test_the_token_is_asked_for_once(browser: Browser, root: Path, frames_id: st
         page.keyboard.press("Enter")
         expect(page.locator("#count")).to_have_text("72 samples")
         page.wait_for_selector(".cell[data-state=drawn]")
+        for link, words in (("Interface", '"openapi": "3'), ("Metrics", "dvsprep_requests_answered_total")):
+            page.click(f"text={link}")  # a dialog, as following the link would have the browser ask for a password
+            expect(page.locator("#text pre")).to_contain_text(words)
+            page.click("#x-close")
         page.reload()
         expect(page.locator("#count")).to_have_text("72 samples")
         assert not page.is_visible("#token")
@@ -146,21 +166,23 @@ STUB = """async (count) => {
   box.replaceWith(fresh);
   const grid = new Grid(fresh, () => {});
   grid.show(cache, Array.from(labels, (_, i) => i));
-  let most = 0, slowest = 0;
+  let most = 0;
+  const work = [], stamps = [];
   for (let k = 0; k <= 100; k++) {
     fresh.scrollTop = (k / 100) * fresh.scrollHeight;
     const begun = performance.now();
     grid.render();
-    slowest = Math.max(slowest, performance.now() - begun);
+    work.push(performance.now() - begun);
     most = Math.max(most, grid.cells.size);
-    await new Promise(requestAnimationFrame);
+    stamps.push(await new Promise(requestAnimationFrame));
   }
   const last = Math.max(...grid.cells.keys());
   grid.focus(0);
   const first = document.activeElement.at;
   grid.focus(Infinity);
   const shown = document.activeElement.getBoundingClientRect(), view = fresh.getBoundingClientRect();
-  return { most, slowest, last, first, end: document.activeElement.at,
+  const between = stamps.slice(1).map((stamp, k) => stamp - stamps[k]);
+  return { most, work, between, last, first, end: document.activeElement.at,
     seen: shown.top >= view.top - 1 && shown.bottom <= view.bottom + 1 };
 }"""
 
@@ -170,7 +192,59 @@ def test_any_number_of_samples_scrolls(browser: Browser, served: str, count: int
     with browsing.visit(browser, served) as page:
         told = page.evaluate(STUB, count)
     assert told["most"] < 80  # elements, of so many samples
+    rate, work = 1000 / np.median(told["between"]), np.median(told["work"])
+    print(f"{count:,} samples: {rate:.1f} frames/s, {work:.2f} ms of work a frame (medians of 100)")
+    assert work < 1000 / 60  # all of a page elsewhere in each frame, and there is time for it
     assert (told["last"], told["first"], told["end"], told["seen"]) == (count - 1, 0, count - 1, True)
+
+
+def test_thumbnails_of_large_sensors_are_small(browser: Browser, served: str) -> None:
+    clip = np.random.default_rng(1).integers(0, 5, (2, 2, 7, 11))
+    with browsing.visit(browser, served) as page:
+        told = page.evaluate(
+            """async ([data, most]) => {
+              const { shrunk } = await import("./paint.js");
+              const { H, W, data: out } = shrunk({ T: 2, planes: 2, H: 7, W: 11, data }, most);
+              return [H, W, Array.from(out)];
+            }""",
+            [clip.ravel().tolist(), 4],
+        )
+    padded = np.pad(clip, ((0, 0), (0, 0), (0, 2), (0, 1)))  # whole blocks of 3 x 3
+    assert told == [3, 4, padded.reshape(2, 2, 3, 3, 4, 3).sum(axis=(3, 5)).ravel().tolist()]
+
+
+CONTROLS = {
+    "button", "link", "checkbox", "slider", "combobox", "textbox", "searchbox", "spinbutton", "option", "listbox",
+    "dialog", "image", "img", "progressbar", "radio", "switch", "navigation", "group", "DisclosureTriangle",
+}  # fmt: skip
+
+
+def nameless(page: Page) -> tuple[set[str], list[str]]:
+    """Return the roles that Chromium tells a screen reader of, and the controls among them that have no name."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    told = [node for node in nodes if not node["ignored"]]
+    roles = {node["role"]["value"] for node in told}
+    without = [
+        f"{node['role']['value']} {node.get('properties')}" for node in told
+        if node["role"]["value"] in CONTROLS - {"group"} and not node.get("name", {}).get("value", "").strip()
+    ]  # fmt: skip
+    return roles, without
+
+
+def test_every_control_has_a_name_for_a_screen_reader(browser: Browser, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "sample", tmp_path / "sample")
+    with serving.running(tmp_path, rate=0) as base, browsing.visit(browser, base) as page:
+        page.wait_for_selector(".cell[data-state=drawn]")
+        for summary in ("#open", "#statistics"):
+            page.click(f"{summary} > summary")
+        roles, without = nameless(page)
+        assert without == []
+        assert {"button", "link", "combobox", "searchbox", "spinbutton", "textbox", "option", "listbox"} <= roles
+        page.locator(".cell").first.click()
+        page.wait_for_selector("#player[data-ready]")
+        roles, without = nameless(page)
+        assert without == []
+        assert {"dialog", "slider", "checkbox", "combobox", "button"} <= roles
 
 
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, a, [role=img], dialog")].filter((e) =>

@@ -19,6 +19,8 @@ export function onToken(ask) {
   askToken = ask;
 }
 
+export const hasToken = () => sessionStorage.getItem(KEY) !== null;
+
 function send(path, how) {
   const token = sessionStorage.getItem(KEY);
   // Told that the page asks, the service refuses without the browser's own question for a password.

@@ -1,6 +1,6 @@
 // The page: what is served, the samples of one cache, and the player. What is shown is in the address (#cache=..&sample=..).
 
-import { json, onToken } from "./api.js";
+import { ask, hasToken, json, onToken } from "./api.js";
 import { Cache, select } from "./cache.js";
 import { Grid } from "./grid.js";
 import { Player } from "./player.js";
@@ -253,10 +253,32 @@ function askToken() {
   });
 }
 
+/** Show what a link leads to: following it would send no token, and the browser would ask for a password. */
+async function showText(link) {
+  try {
+    const answer = await ask(link.href),
+      text = await answer.text();
+    $("x-title").textContent = link.textContent;
+    $("text").querySelector("pre").textContent = answer.headers.get("Content-Type").includes("json")
+      ? JSON.stringify(JSON.parse(text), null, 1)
+      : text;
+    $("text").showModal();
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
 // -- begin --
 
 onToken(askToken);
 addEventListener("hashchange", route);
+$("texts").addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link || !hasToken()) return;
+  event.preventDefault();
+  showText(link);
+});
+$("x-close").addEventListener("click", () => $("text").close());
 $("search").addEventListener("input", filter);
 $("clear").addEventListener("click", () => {
   chosen.clear();

@@ -7,10 +7,13 @@ const ENDED = ["done", "failed", "cancelled"];
 const watched = new Map();
 
 /** Return the body of POST /v1/builds that a form describes. */
-export function bodyOf({ dataset, by, T, duration }) {
+export function bodyOf({ dataset, by, T, duration, split, seed }) {
   const spec =
     by === "duration" ? { split_by: by, duration: Number(duration) } : { split_by: by, T: Number(T) };
-  return { dataset: dataset.trim(), spec };
+  const body = { dataset: dataset.trim(), spec, seed: Number(seed) },
+    part = split.trim();
+  if (part) body.split = Number.isNaN(Number(part)) ? part : Number(part);
+  return body;
 }
 
 /** Return how far a build is, in a line. */

@@ -1,7 +1,7 @@
 // Thumbnails of any number of samples: only those in sight have elements, and what scrolls by fast is not fetched.
 
 import { Kept } from "./cache.js";
-import { paint, robustMax, summed } from "./paint.js";
+import { paint, robustMax, shrunk, summed } from "./paint.js";
 
 const LEAST = 132,
   CAPTION = 40,
@@ -10,6 +10,7 @@ const TALLEST = 8e6; // browsers lay out no more; a taller grid scrolls faster i
 const AT_ONCE = 6,
   SETTLED = 80,
   FRAME = 100; // requests; ms before one is made; ms a frame of a playing thumbnail
+const SIDE = 360; // pixels of a thumbnail at most: of a 1280 x 720 sensor, all in sight would not be kept otherwise
 const thumbs = new Kept(32 * 2 ** 20);
 
 /** Return how `count` cells lie in a width: columns, cell size, rows, and the height that is scrolled through. */
@@ -157,7 +158,7 @@ export class Grid {
       { palette } = this;
     this.loading++;
     try {
-      const sum = summed(await this.cache.clip(i, abort.signal));
+      const sum = shrunk(summed(await this.cache.clip(i, abort.signal)), SIDE);
       const image = paint(sum, 0, { palette });
       thumbs.set(key, image, image.data.byteLength);
       if (this.cells.get(at) === cell && cell.i === i) this.#draw(cell, image);
@@ -185,7 +186,7 @@ export class Grid {
       { i, abort } = cell;
     let clip;
     try {
-      clip = await this.cache.clip(i, abort.signal);
+      clip = shrunk(await this.cache.clip(i, abort.signal), SIDE);
     } catch {
       return; // its thumbnail tells why
     }

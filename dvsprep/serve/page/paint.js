@@ -66,6 +66,24 @@ export function summed({ T, planes, H, W, data }) {
   return { T: 1, planes, H, W, data: out };
 }
 
+/** Return a clip no side of which is longer than `most`: events of k x k pixels summed up. */
+export function shrunk(clip, most) {
+  const { T, planes, H, W, data } = clip,
+    k = Math.ceil(Math.max(H, W) / most);
+  if (k <= 1) return clip;
+  const h = Math.ceil(H / k),
+    w = Math.ceil(W / k),
+    out = new Float64Array(T * planes * h * w);
+  for (let n = 0; n < T * planes; n++) {
+    for (let y = 0; y < H; y++) {
+      const to = (n * h + Math.floor(y / k)) * w,
+        from = (n * H + y) * W;
+      for (let x = 0; x < W; x++) out[to + Math.floor(x / k)] += data[from + x];
+    }
+  }
+  return { T, planes, H: h, W: w, data: out };
+}
+
 /** Return [OFF, ON] of every frame, or [all, 0] without polarity. */
 export function counts({ T, planes, H, W, data }) {
   const area = H * W,
