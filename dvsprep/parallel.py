@@ -10,10 +10,10 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from dvsprep import config
 from dvsprep.errors import BackendError, UsageError
@@ -30,6 +30,11 @@ def cpu_count() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+def workers(jobs: int | None) -> int:
+    """Return how many work at once: so many, or unless told what ``dvsprep.config`` says, else one a usable CPU."""
+    return jobs or config.jobs() or cpu_count()
 
 
 def refuse_in_reimport() -> None:
@@ -64,7 +69,7 @@ def run(
     ahead : int, optional
         Results that may wait to be taken; as many as there are workers unless told.
     """
-    jobs = jobs or config.jobs() or cpu_count()
+    jobs = workers(jobs)
     most = jobs + (jobs if ahead is None else ahead)
     if executor == "serial" or (jobs == 1 and executor == "threads"):
         yield from map(fn, tasks)
@@ -86,6 +91,22 @@ def run(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield items of which a thread makes the next one meanwhile; its error comes out here."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="dvsprep-ahead") as pool:
+        try:
+            coming = pool.submit(next, iterator, end)
+            while (item := coming.result()) is not end:
+                coming = pool.submit(next, iterator, end)
+                yield cast(T, item)
+                del item  # it may be large
+        finally:
+            pool.shutdown()  # nobody may be in the iterator when it is closed
+            if isinstance(iterator, Generator):
+                iterator.close()
 
 
 @contextmanager

@@ -8,20 +8,21 @@ nothing.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dvsprep import raw
-from dvsprep.datasets import splits
-from dvsprep.errors import IntegrityError, ManualDownloadError, NotFoundError, UsageError
+from dvsprep.datasets import passing, splits
+from dvsprep.errors import FormatError, IntegrityError, LabelError, ManualDownloadError, NotFoundError, UsageError
 from dvsprep.events import vetting
+from dvsprep.progress import Bar
 from dvsprep.types import FrameSpec
 from dvsprep.workspace import ARCHIVES, Options, Workspace
 
 if TYPE_CHECKING:
-    from dvsprep.cache import EventCache, Header
+    from dvsprep.cache import EventCache, Header, Part, Stash
 
 State = Literal["missing", "partial", "stale", "done"]
 Say = Callable[[str], None]
@@ -143,11 +144,16 @@ class Job(Workspace):
         lacking = [path for path in paths.values() if not path.exists()]
         if not lacking:
             return "done", f"{len(paths)} cache(s) in {_first(paths).parent}"
-        if len(lacking) < len(paths) or any(p.with_name(f".{p.name}.spool").exists() for p in lacking):
+        if len(lacking) < len(paths) or self._begun(lacking):
             return "partial", f"an earlier build stopped before {', '.join(p.name for p in lacking)}"
         if older := self._superseded(_first(paths)):
             return "stale", f"{older.name} was made from other files or by another version"
         return "missing", f"no {', '.join(p.name for p in lacking)} in {_first(paths).parent}"
+
+    def _begun(self, lacking: Sequence[Path]) -> bool:
+        if lacking[0].parent.name == "events" and self.stash.exists():
+            return True
+        return any(path.with_name(f".{path.name}.spool").exists() for path in lacking)
 
     def _superseded(self, path: Path) -> Path | None:
         """Return a cache that was asked for in the same words as ``path`` will be, but made from something else."""
@@ -218,21 +224,65 @@ class Job(Workspace):
 
         self._vet()
         trees = self.trees()
+        members = [member for tree in trees.values() if (member := raw.as_member(tree))]
+        if tapes := [member.archive for member in members if isinstance(member.archive, raw.Tape)]:
+            self._events_of_tapes(trees, tapes)
+            return
+        with cache.Publishing() as publishing:
+            for part in self._event_parts(trees):
+                with self._bar(f"events {part.header.split}", len(part.header.ids)) as progress:
+                    cache.events_cache(
+                        *part, self.options.policy,
+                        jobs=self.options.jobs, say=self.say, progress=progress, publishing=publishing,
+                    )  # fmt: skip
+        if self.stash.exists():
+            with self._stashing():
+                pass  # a build out of the archive that did not end: it is not needed any more
+
+    def _events_of_tapes(self, trees: dict[str, Path], tapes: Sequence[raw.Tape]) -> None:
+        """Make the event caches while the archives inflate; play them again for recordings that passed unlabelled."""
+        from dvsprep import cache, parallel
+
+        targets = self.events_paths().values()
+        with self._stashing() as stash, self._bar("events", self._expected()) as progress:
+            if all(target.exists() for target in targets):
+                return  # by another process, which was waited for
+            if not any(target.exists() for target in targets):
+                recordings = parallel.ahead(passing.ready(tapes, self.dataset, self.options.instances))
+                # What is wrong may be in a recording that the layout does not list; if it does, it is read again below.
+                with suppress(FormatError, LabelError):
+                    stash.fill(recordings, progress=progress)
+            parts = [part for part in self._event_parts(trees) if not part.target.exists()]
+            for chunk, lacking in stash.lacking(parts).items():
+                stash.fill(parallel.ahead(passing.again(tapes, lacking)), chunk, progress)
+            with cache.Publishing() as publishing:
+                for part in parts:
+                    stash.publish(part, publishing)
+
+    def _expected(self) -> int:
+        """Return the samples of the official files; 0 where the files are others."""
+        official = self.options.instances == "rows" and not self.unverified()
+        return sum(self.dataset.samples.values()) if official else 0
+
+    def _stashing(self) -> AbstractContextManager[Stash]:
+        from dvsprep import cache
+
+        options = self.options
+        return cache.stashing(self.stash, self.dataset.sensor, options.codec, options.policy, options.jobs, self.say)
+
+    def _event_parts(self, trees: dict[str, Path]) -> Iterator[Part]:
+        """Lay out the recordings; yield the event cache of each split with what goes into it."""
+        from dvsprep import cache
+
         recordings = self.dataset.layout(trees, self.dataset, self.options.instances)
         classes = self.dataset.class_names(trees) if self.dataset.class_names else self.dataset.classes
         provenance = self._provenance()
-        with cache.Publishing() as publishing:
-            for split, path in self.events_paths().items():
-                here = [r for r in recordings if r.split == split]
-                samples = [sample for recording in here for sample in recording.samples]
-                self._check_counts(split, len(samples))
-                ids, labels = [s.id for s in samples], [s.label for s in samples]
-                header = self._header("events", split, ids, labels, provenance, classes)
-                with self._bar(f"events {split}", len(samples)) as progress:
-                    cache.events_cache(
-                        path, header, here, self.options.policy,
-                        jobs=self.options.jobs, say=self.say, progress=progress, publishing=publishing,
-                    )  # fmt: skip
+        for split, path in self.events_paths().items():
+            here = [r for r in recordings if r.split == split]
+            samples = [sample for recording in here for sample in recording.samples]
+            self._check_counts(split, len(samples))
+            ids, labels = [s.id for s in samples], [s.label for s in samples]
+            yield cache.Part(path, self._header("events", split, ids, labels, provenance, classes), here)
 
     def _vet(self) -> None:
         """Have HDF5 files that nobody vouches for read elsewhere first: they can crash a process."""
@@ -321,7 +371,7 @@ class Job(Workspace):
         }
 
     def _bar(self, what: str, total: int) -> Any:
-        return _Bar(what, total)
+        return Bar(what, total)
 
     # -- results --
 
@@ -338,28 +388,6 @@ class Job(Workspace):
             "stages": [stage._asdict() for stage in stages],
             "samples": {split: len(source) for split, source in opened.items()},
         }
-
-
-class _Bar:
-    """One progress bar in the parent, none when stderr is no terminal."""
-
-    def __init__(self, what: str, total: int) -> None:
-        self.bar: Any = None
-        if sys.stderr is not None and sys.stderr.isatty():
-            from tqdm import tqdm  # which takes as long to import as some builds take
-
-            self.bar = tqdm(total=total, desc=what, unit="sample", leave=False)
-
-    def __enter__(self) -> Callable[[int], None]:
-        return self._tell
-
-    def _tell(self, n: int) -> None:
-        if self.bar is not None:
-            self.bar.update(n)
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
 
 def _words(identity: dict[str, Any]) -> list[Any]:

@@ -144,7 +144,8 @@ class Workspace:
         trees = self.folders()
         for name, folder in trees.items():
             if self.reads_inside(name) and not raw.is_complete(folder):
-                trees[name] = raw.as_path(raw.Member(raw.archive(self.download / name)))
+                path = self.download / name
+                trees[name] = raw.as_path(raw.Member(raw.archive(path) if raw.is_zip(path) else raw.tape(path)))
         return trees
 
     def reads_inside(self, name: str) -> bool:
@@ -152,7 +153,7 @@ class Workspace:
         if self.options.keep_extracted or self.adopted is not None or not name.endswith(ARCHIVES):
             return False
         plain = self.dataset.format in events.BYTES and not self.dataset.nested
-        return plain and raw.readable_inside(self.download / name)
+        return plain and (self.dataset.recording_of is not None or raw.is_zip(self.download / name))
 
     def folders(self) -> dict[str, Path]:
         """Return where each archive is or would be extracted, named after its content; other files are themselves."""
@@ -216,6 +217,12 @@ class Workspace:
         """Return where the event cache of each official split lies or will lie."""
         identity = self.events_identity()
         return {split: self._place("events", events_name(identity, split)) for split in self.dataset.splits}
+
+    @property
+    def stash(self) -> Path:
+        """The folder of samples on their way from a tar into the event caches."""
+        name = events_name(self.events_identity(), "")
+        return self.folder / "events" / f".{name.partition('.')[0]}.stash"
 
     def frames_paths(self) -> dict[str, Path]:
         """Return where the frame cache of each split lies or will lie."""

@@ -75,6 +75,7 @@ def dvs_gesture(
     rows: int = 12,
     seed: int = 0,
     start: int = 0,
+    packet: int = 1000,
 ) -> Path:
     """Write the folder ``DvsGesture`` of a small look-alike archive; return it. Rows are 100 ms apart."""
     root = folder / "DvsGesture"
@@ -90,7 +91,7 @@ def dvs_gesture(
                 label = [1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 10, 11][row % 12]
                 lines.append(f"{label},{begin},{begin + 90_000}")
             joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-            (root / f"{name}.aedat").write_bytes(aedat31(joined))
+            (root / f"{name}.aedat").write_bytes(aedat31(joined, packet))
             (root / f"{name}_labels.csv").write_text("\n".join(lines) + "\n")
     return root
 

@@ -66,7 +66,8 @@ def gone(root: Path, *names: str) -> None:
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    assert states(job(tmp_path / "root")) == "missing missing missing missing missing"
+    assert states(job(tmp_path / "root")) == "missing missing done missing missing"
+    assert states(job(tmp_path / "root", keep_extracted=True)) == "missing missing missing missing missing"
     assert not (tmp_path / "root").exists()
 
 
@@ -74,13 +75,14 @@ def test_the_archive_is_there_and_not_verified(packed: Path, tmp_path: Path) -> 
     folder = tmp_path / "dvs128" / "download"
     folder.mkdir(parents=True)
     shutil.copy(packed, folder)
-    assert states(job(tmp_path)) == "done missing missing missing missing"
+    assert states(job(tmp_path)) == "done missing done missing missing"
 
 
 def test_the_archive_is_adopted(packed: Path, tmp_path: Path) -> None:
     making.adopt(tmp_path, packed)
-    assert states(job(tmp_path)) == "done done missing missing missing"
-    assert states(job(tmp_path, verify=True)) == "done missing missing missing missing"
+    assert states(job(tmp_path)) == "done done done missing missing"
+    assert states(job(tmp_path, verify=True)) == "done missing done missing missing"
+    assert states(job(tmp_path, keep_extracted=True)) == "done done missing missing missing"
 
 
 def test_everything_is_there(root: Path) -> None:
@@ -117,7 +119,7 @@ def test_one_cache_of_two_is_partial(root: Path) -> None:
     gone(root, "frames/*.test.h5")
     assert states(job(root)) == "done done done done partial"
     gone(root, "events/*.train.h5")
-    assert states(job(root)) == "done done done partial partial"
+    assert states(job(root)) == "done missing done partial partial"  # a copied archive is hashed anew
 
 
 def test_an_unfinished_build_is_partial(root: Path) -> None:
@@ -154,9 +156,13 @@ def test_events_may_be_deleted_once_the_frames_are_there(root: Path) -> None:
 
 
 def test_the_archive_may_be_deleted_once_it_is_extracted(root: Path) -> None:
-    gone(root, "events", "frames", "download/*.gz")
+    before = making.caches(root)
+    gone(root, "events", "frames")
+    job(root, keep_extracted=True)._do_extract()
+    gone(root, "download/*.gz")
     assert states(job(root)) == "done done done missing missing"
     job(root).run()
+    assert making.caches(root) == before
 
 
 # -- running --
@@ -166,7 +172,7 @@ def test_a_run_tells_what_it_found_and_does_the_rest(packed: Path, finished: Pat
     making.adopt(tmp_path, packed)
     told: list[str] = []
     stages = Job("dvs128", tmp_path, SPEC, Options(verify=False), told.append).run()
-    assert [s.state for s in stages] == ["done", "done", "missing", "missing", "missing"]
+    assert [s.state for s in stages] == ["done", "done", "done", "missing", "missing"]
     assert [line.split(":")[0] for line in told if line.split(":")[0] in pipeline.STAGES] == [*pipeline.STAGES]
     assert making.caches(tmp_path) == making.caches(finished)
     assert states(job(tmp_path)) == "done done done done done"
@@ -269,7 +275,7 @@ def test_a_file_that_was_replaced_by_hand_is_not_taken_for_the_old_one(root: Pat
     other = making.archive(tmp_path / "other", events_a_row=41)
     shutil.copy(other, root / "dvs128" / "download" / "DvsGesture.tar.gz")
     this = job(root)
-    assert states(this) == "done missing missing stale stale"
+    assert states(this) == "done missing done stale stale"
     this.run()
     fresh = making.adopt(tmp_path / "fresh", other)
     job(fresh).run()

@@ -11,6 +11,7 @@ from dvsprep.cache.on_the_fly import EventFrames
 from dvsprep.cache.placement import Placement, placement
 from dvsprep.cache.preload import PreloadedFrames
 from dvsprep.cache.read import Cache, EventCache, FrameCache, kind_of
+from dvsprep.cache.stash import Part, Stash, stashing
 from dvsprep.cache.write import Publishing
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "EventFrames",
     "FrameCache",
     "Header",
+    "Part",
     "Placement",
     "PreloadedFrames",
     "Publishing",
+    "Stash",
     "copy_samples",
     "damaged",
     "describe",
@@ -34,4 +37,5 @@ __all__ = [
     "open_cache",
     "placement",
     "sample_paths",
+    "stashing",
 ]

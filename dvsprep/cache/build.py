@@ -87,23 +87,46 @@ def _packed_events(
 ) -> Iterator[list[Packed]]:
     """Yield the samples of a header that are not done, packed."""
     chunk = chunk_size(recordings, len(header.ids))
-    if len(set(header.ids)) < len(header.ids):
-        twice = next(id for id, n in Counter(header.ids).items() if n > 1)
-        raise IntegrityError(f"{header.dataset} {header.split}: two recordings are the sample {twice}")
+    refuse_twins(header)
     progress(int(done.sum()))
     if done.all():
         return
+    position = {id: i for i, id in enumerate(header.ids)}
+    numbered = ((r, tuple(position[sample.id] for sample in r.samples)) for r in recordings)
+    wanted = ((r, indices) for r, indices in numbered if not all(done[i] for i in indices))
+    how = PackHow(header.sensor, chunk, header.codec)
     ev.warm_up((recording.format for recording in recordings), header.sensor)
     warm_up(header.sensor)
-    how = PackHow(header.sensor, chunk, header.codec)
-    executor = _suited(executor, chunk)
-    pieces = cutting.pieces(recordings, header, policy, done, how, executor=executor, jobs=jobs, say=say)
+    for samples in packed(wanted, policy, how, lambda i: not done[i], jobs=jobs, executor=executor, say=say):
+        yield samples
+        progress(len(samples))
+
+
+def refuse_twins(header: Header) -> None:
+    """Raise IntegrityError where two samples have one id."""
+    if len(set(header.ids)) < len(header.ids):
+        twice = next(id for id, n in Counter(header.ids).items() if n > 1)
+        raise IntegrityError(f"{header.dataset} {header.split}: two recordings are the sample {twice}")
+
+
+def packed(
+    recordings: Iterable[cutting.Numbered],
+    policy: ev.Policy,
+    how: PackHow,
+    wanted: Callable[[int], bool],
+    *,
+    jobs: int | None,
+    executor: parallel.Kind = "threads",
+    say: Say = lambda _: None,
+) -> Iterator[list[Packed]]:
+    """Yield the samples of recordings whose numbers are wanted, packed, in the order in which they are ready."""
+    executor = _suited(executor, how.chunk)
+    cut = cutting.pieces(recordings, policy, how, executor=executor, jobs=jobs, say=say)
+    pieces = (piece for piece in cut if wanted(piece.sample))
     tasks = ((batch, how) for batch in cutting.batches(pieces, BATCH_EVENTS, BATCH_SAMPLES))
     whole = Whole(how)
     for parts in parallel.run(pack_pieces, tasks, executor, jobs=jobs):
-        samples = [sample for piece, part in parts if (sample := whole.add(piece, part)) is not None]
-        yield samples
-        progress(len(samples))
+        yield [sample for piece, part in parts if (sample := whole.add(piece, part)) is not None]
 
 
 def _suited(executor: parallel.Kind, events: int) -> parallel.Kind:

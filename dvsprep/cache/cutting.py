@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from dvsprep import events as ev
 from dvsprep import parallel
-from dvsprep.cache.layout import Header
 from dvsprep.cache.packing import PackHow, Piece, pack_events
 from dvsprep.types import Array, Events
 
@@ -16,11 +15,14 @@ SPAN_BYTES = 1 << 24  # about what one worker decodes at once
 MANY = 256  # small recordings that one worker takes at once
 
 
+Numbered = tuple[ev.Recording, tuple[int, ...]]  # a recording, and the numbers that its samples have in what is built
+
+
 @dataclass(frozen=True)
 class DecodeTask:
-    """What one worker decodes: some recordings, or a span of one, and where each sample goes in the cache."""
+    """What one worker decodes: some recordings, or a span of one."""
 
-    recordings: tuple[tuple[ev.Recording, tuple[int, ...]], ...]
+    recordings: tuple[Numbered, ...]
     span: ev.Span | None
     how: PackHow
     policy: ev.Policy
@@ -39,10 +41,8 @@ class Decoded(NamedTuple):
 
 
 def pieces(
-    recordings: Sequence[ev.Recording],
-    header: Header,
+    recordings: Iterable[Numbered],
     policy: ev.Policy,
-    done: Array,
     how: PackHow,
     *,
     executor: parallel.Kind,
@@ -51,35 +51,26 @@ def pieces(
 ) -> Iterator[Piece]:
     """Decode recordings in workers and yield the pieces of their samples, those of whole recordings packed.
 
-    Parameters
-    ----------
-    done : bool[N]
-        Samples that are not wanted.
+    Recordings are asked for when there is a worker for them.
     """
-    tasks = _tasks(recordings, header, policy, done, how)
+    tasks = _tasks(recordings, policy, how)
     splicer: Splicer | None = None
     for decoded in parallel.run(decode, tasks, executor, jobs=jobs, ahead=1):
         for recording, counts in decoded.notes.items():
             for what, count in counts.items():
                 say(f"{recording}: {what.replace('_', ' ')}: {count}")
-        yield from (piece for piece in decoded.pieces if not done[piece.sample])
+        yield from decoded.pieces
         if decoded.events is not None:
             splicer = splicer or Splicer(*decoded.task.recordings[0], how.chunk)
-            yield from (piece for piece in splicer.feed(decoded) if not done[piece.sample])
+            yield from splicer.feed(decoded)
             splicer = None if decoded.task.final else splicer
 
 
-def _tasks(
-    recordings: Sequence[ev.Recording], header: Header, policy: ev.Policy, done: Array, how: PackHow
-) -> Iterator[DecodeTask]:
+def _tasks(recordings: Iterable[Numbered], policy: ev.Policy, how: PackHow) -> Iterator[DecodeTask]:
     """Group recordings so that a task is neither one tiny file nor more than a span of a large one."""
-    position = {id: i for i, id in enumerate(header.ids)}
-    group: list[tuple[ev.Recording, tuple[int, ...]]] = []
+    group: list[Numbered] = []
     size = 0
-    for recording in recordings:
-        indices = tuple(position[sample.id] for sample in recording.samples)
-        if all(done[i] for i in indices):
-            continue
+    for recording, indices in recordings:
         spans, notes, raw = ev.spans_of(recording, policy, SPAN_BYTES)
         for k, span in enumerate(spans):
             mended = tuple(notes.items()) if k == 0 else ()

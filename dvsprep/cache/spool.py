@@ -148,6 +148,32 @@ class Spool:
         self.path.unlink(missing_ok=True)
 
 
+class Joined:
+    """Spools whose samples, one spool after the other, are those of a cache; what :class:`Spool` says holds here."""
+
+    def __init__(self, parts: Sequence[Spool]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part.done) for part in parts])
+        self.done = np.concatenate([part.done for part in parts])
+        self.facts = {name: np.concatenate([part.facts[name] for part in parts]) for name in FACTS}
+        self.columns = {name: Extent.join([part.columns[name] for part in parts]) for name in parts[0].columns}
+        self.mended: dict[str, int] = {}
+        for part in parts:
+            for what, count in part.mended.items():
+                self.mended[what] = self.mended.get(what, 0) + count
+
+    def read(self, index: int) -> Packed:
+        """Return one sample."""
+        k = int(np.searchsorted(self._ends, index, side="right"))
+        part = self._parts[k]
+        return part.read(index - int(self._ends[k]) + len(part.done))
+
+    def discard(self) -> None:
+        """Close and remove the files."""
+        for part in self._parts:
+            part.discard()
+
+
 def _facts(blocks: Sequence[Block]) -> dict[str, Any]:
     """Return what is to be known of a batch's blocks of a column, as few lists of numbers: there may be many blocks."""
     kinds: dict[tuple[Any, ...], int] = {}
@@ -189,6 +215,17 @@ class Extent:
         self.chunk = 1
         self.rows: Array = np.zeros(samples, np.int64)
         self.lengths: Array = np.zeros(samples, np.int64)  # of the first axis of a row: T, where a row is a sample
+
+    @classmethod
+    def join(cls, parts: Sequence[Extent]) -> Extent:
+        """Return what the blocks of several spools are like."""
+        joined = cls(0)
+        joined.dtypes = set().union(*(part.dtypes for part in parts))
+        joined.row_shapes = set().union(*(part.row_shapes for part in parts))
+        (joined.chunk,) = {part.chunk for part in parts}
+        joined.rows = np.concatenate([part.rows for part in parts])
+        joined.lengths = np.concatenate([part.lengths for part in parts])
+        return joined
 
     def add(self, indices: Sequence[int], column: dict[str, Any]) -> None:
         """Take in a batch of blocks, as :func:`_facts` tells them."""

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from dvsprep import disk
 from dvsprep.cache import codec as codecs
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block, Header, Packed, packing_of, repack
-from dvsprep.cache.spool import Extent, Spool
+from dvsprep.cache.spool import Extent, Joined, Spool
 from dvsprep.parallel import refuse_in_reimport
 from dvsprep.types import Array, canonical_json
 from dvsprep.version import __version__
@@ -111,17 +111,32 @@ def build(
     if target.exists():
         return target
     path = spool_path(target) if held else spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}")
-    spool = Spool(path, _tag(header), len(header.ids))
+    spool = Spool(path, spool_tag(header.codec), len(header.ids))
     with _kept(spool, held):
         if held:
-            for stale in target.parent.glob(f".{target.name}.tmp-*"):
-                stale.unlink(missing_ok=True)  # of a killed build: nobody else may be writing one
+            _sweep(target)
         if spool.done.any():
             say(f"going on with {spool.done.sum()} of {len(header.ids)} samples of an unfinished build")
         for samples in produce(spool.done.copy()):
             spool.append(samples)
     publishing.begin(_kept(spool, held)(partial(publish, target, header, spool)))
     return target
+
+
+def join(target: Path, header: Header, parts: Sequence[Spool], say: Callable[[str], None], within: Publishing) -> Path:
+    """Publish the cache ``target``, unless it is there, from spools that hold its samples one after the other."""
+    if within.lock(target, say):
+        _sweep(target)
+        spool_path(target).unlink(missing_ok=True)
+    if not target.exists():
+        within.begin(partial(publish, target, header, Joined(parts)))
+    return target
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed builds left; nobody else may be writing."""
+    for stale in target.parent.glob(f".{target.name}.tmp-*"):
+        stale.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -134,15 +149,15 @@ def _kept(spool: Spool, held: bool) -> Iterator[None]:
         raise
 
 
-def _tag(header: Header) -> str:
+def spool_tag(codec: str) -> str:
     """Return what packed samples depend on besides the key: a spool of another version or codec is begun anew."""
-    return f"{header.codec} {SCHEMA} {__version__}"
+    return f"{codec} {SCHEMA} {__version__}"
 
 
 def write_cache(target: Path, header: Header, samples: Iterable[Packed], *, replace: bool = False) -> Path:
     """Write a cache in one go; ``replace`` lets it take the place of another file."""
     disk.make_folder(target.parent)
-    spool = Spool(spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}"), _tag(header), len(header.ids))
+    spool = Spool(spool_path(target).with_suffix(f".{uuid.uuid4().hex[:8]}"), spool_tag(header.codec), len(header.ids))
     try:
         for sample in samples:
             spool.append([sample])
@@ -152,7 +167,7 @@ def write_cache(target: Path, header: Header, samples: Iterable[Packed], *, repl
     return target
 
 
-def publish(target: Path, header: Header, spool: Spool, *, replace: bool = True) -> None:
+def publish(target: Path, header: Header, spool: Spool | Joined, *, replace: bool = True) -> None:
     """Write the HDF5 file beside its final name, flush it to disk, rename it."""
     temporary = disk.beside(target)
     try:
@@ -165,7 +180,7 @@ def publish(target: Path, header: Header, spool: Spool, *, replace: bool = True)
         temporary.unlink(missing_ok=True)
 
 
-def _write(file: h5py.File, header: Header, spool: Spool) -> None:
+def _write(file: h5py.File, header: Header, spool: Spool | Joined) -> None:
     n = len(header.ids)
     if not spool.done.all():
         first = header.ids[int(np.argmin(spool.done))]

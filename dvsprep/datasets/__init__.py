@@ -17,7 +17,7 @@ from dvsprep.datasets.dataset import Dataset
 from dvsprep.errors import UnknownDatasetError, UsageError
 
 GROUP = "dvsprep.datasets"
-NO_DATASETS = {"dataset", "from_file", "layouts", "local", "splits"}  # every other module here is one
+NO_DATASETS = {"dataset", "from_file", "layouts", "local", "passing", "splits"}  # every other module here is one
 BUILT_IN = tuple(
     sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__) if module.name not in NO_DATASETS)
 )

@@ -14,6 +14,7 @@ from dvsprep.raw import Resource, as_member, as_path
 from dvsprep.types import digest
 
 Layout = Callable[[Mapping[str, Path], "Dataset", Instances], list[Recording]]
+RecordingOf = Callable[[Path, "Dataset", Instances], Recording | None]
 NamedSplit = Callable[[str], str]
 
 
@@ -44,6 +45,10 @@ class Dataset:
         Of the frames: 2 (OFF, ON), or 1 for one-dimensional sensors, which have H = 1 and no polarity.
     nested : bool
         Whether the archives hold archives that are to be extracted too.
+    recording_of : callable, optional
+        ``(file, dataset, instances) -> its recording and samples``, of the split "" for only the layout knows it; None
+        of what is no recording. It looks at files in the same folder only, and raises FileNotFoundError while they are
+        not there. With it recordings are read straight out of a tar, as they pass by.
     revision : int
         To be raised when the layout finds other samples, labels or ids in the same files.
     class_names : callable, optional
@@ -82,6 +87,7 @@ class Dataset:
     class_names: Callable[[Mapping[str, Path]], Sequence[str]] | None = None
     user_of: Callable[[str], str] | None = None
     defined_by: str = ""
+    recording_of: RecordingOf | None = None
     revision: int = 1
     imported: Mapping[str, Any] | None = None
     status: Mapping[str, str] = field(default_factory=dict)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
-from dvsprep.datasets.dataset import Dataset, find_folder
-from dvsprep.errors import ArchiveError
-from dvsprep.events import Instances, Recording, read_csv, samples
+from dvsprep.datasets import layouts
+from dvsprep.datasets.dataset import Dataset
 from dvsprep.raw import Resource
 
 CLASSES = (
@@ -24,27 +20,6 @@ CLASSES = (
     "other gestures",
 )
 PAGE = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
-
-
-def layout(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) -> list[Recording]:
-    """Read the trial lists; the official split is theirs alone. Recordings are ordered by name, samples by csv row."""
-    (tree,) = trees.values()
-    recordings = []
-    for split in dataset.splits:
-        listing = f"trials_to_{split}.txt"
-        folder = find_folder(tree, listing)
-        names = sorted({line.strip() for line in (folder / listing).read_text().splitlines() if line.strip()})
-        if not names:
-            raise ArchiveError(f"{folder / listing}: lists no recording")
-        for name in names:
-            path, labels = folder / name, folder / f"{name.removesuffix('.aedat')}_labels.csv"
-            for needed in (path, labels):
-                if not needed.is_file():
-                    raise ArchiveError(f"{folder / listing}: {needed.name} is listed, but not in the archive")
-            rows = read_csv(labels, len(dataset.classes))
-            cut = samples(rows, path.stem, instances)
-            recordings.append(Recording(path, dataset.format, split, cut, labels))
-    return recordings
 
 
 def user_of(sample: str) -> str:
@@ -66,7 +41,8 @@ DATASET = Dataset(
         Resource("LICENSE.txt", md5="065e10099753156f18f51941e6e44b66", page=PAGE, optional=True),
         Resource("README.txt", md5="a0663d3b1d8307c329a43d949ee32d19", page=PAGE, optional=True),
     ),
-    layout=layout,
+    layout=layouts.trial_lists,
+    recording_of=layouts.trial,
     samples={"train": 1176, "test": 288},
     has_instances=True,
     user_of=user_of,

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from dvsprep.datasets.dataset import Dataset, Layout, files
+from dvsprep.datasets.dataset import Dataset, Layout, files, find_folder
 from dvsprep.errors import ArchiveError
-from dvsprep.events import Instances, Recording, Sample, catalog
+from dvsprep.events import Instances, Recording, Sample, catalog, read_csv, samples
 
 ClassOf = Callable[[Path], str]
 
@@ -84,6 +84,42 @@ def _split_of(path: Path, folders: Mapping[str, str] | None) -> str | None:
     if folders is None:
         return "all"
     return next((split for split, folder in folders.items() if folder in path.parts[:-1]), None)
+
+
+def trial_lists(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) -> list[Recording]:
+    """Read ``trials_to_<split>.txt``; the split is theirs alone. Recordings are ordered by name, samples by csv row."""
+    (tree,) = trees.values()
+    recordings = []
+    for split in dataset.splits:
+        listing = f"trials_to_{split}.txt"
+        folder = find_folder(tree, listing)
+        names = sorted({line.strip() for line in (folder / listing).read_text().splitlines() if line.strip()})
+        if not names:
+            raise ArchiveError(f"{folder / listing}: lists no recording")
+        for name in names:
+            path, labels = folder / name, folder / _labels_of(name)
+            for needed in (path, labels):
+                if not needed.is_file():
+                    raise ArchiveError(f"{folder / listing}: {needed.name} is listed, but not in the archive")
+            recordings.append(_labelled(path, split, dataset, instances))
+    return recordings
+
+
+def trial(path: Path, dataset: Dataset, instances: Instances) -> Recording | None:
+    """Return the recording in an .aedat file once its csv is there: the ``recording_of`` of :func:`trial_lists`."""
+    if path.suffix != ".aedat" or path.name.startswith("."):
+        return None
+    return _labelled(path, "", dataset, instances)
+
+
+def _labels_of(name: str) -> str:
+    return f"{name.removesuffix('.aedat')}_labels.csv"
+
+
+def _labelled(path: Path, split: str, dataset: Dataset, instances: Instances) -> Recording:
+    labels = path.parent / _labels_of(path.name)
+    cut = samples(read_csv(labels, len(dataset.classes)), path.stem, instances)
+    return Recording(path, dataset.format, split, cut, labels)
 
 
 def containers(trees: Mapping[str, Path], dataset: Dataset, instances: Instances) -> list[Recording]:  # noqa: ARG001

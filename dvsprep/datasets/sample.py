@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dvsprep.datasets import dvs128
+from dvsprep.datasets import dvs128, layouts
 from dvsprep.datasets.dataset import Dataset
 from dvsprep.raw import Resource
 
@@ -34,7 +34,8 @@ DATASET = Dataset(
     sensor=(128, 128),
     format="aedat3.1",
     resources=_resources(),
-    layout=dvs128.layout,
+    layout=layouts.trial_lists,
+    recording_of=layouts.trial,
     samples={"train": 72, "test": 24},
     has_instances=True,
     user_of=dvs128.user_of,

@@ -8,11 +8,12 @@ from dvsprep.raw.bundle import bundle, unbundle
 from dvsprep.raw.expect import expect, read_md5sums
 from dvsprep.raw.extract import extract, is_complete
 from dvsprep.raw.fetch import fetch, fetch_all
-from dvsprep.raw.inside import Member, archive, as_member, as_path, readable_inside
+from dvsprep.raw.inside import Member, archive, as_member, as_path, is_zip
 from dvsprep.raw.probe import SourceReport, probe, probe_all
 from dvsprep.raw.resource import Resource, manual_instructions
 from dvsprep.raw.shared import find_shared
 from dvsprep.raw.sources import Network, figshare, guard_network, network_allowed, sources
+from dvsprep.raw.tapes import Tape, tape
 from dvsprep.raw.tree import Tree, adopt_tree, adopted_tree
 from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require, vouched
 
@@ -22,6 +23,7 @@ __all__ = [
     "Network",
     "Resource",
     "SourceReport",
+    "Tape",
     "Tree",
     "Verdict",
     "adopt",
@@ -40,15 +42,16 @@ __all__ = [
     "find_shared",
     "guard_network",
     "is_complete",
+    "is_zip",
     "manual_instructions",
     "md5_file",
     "network_allowed",
     "probe",
     "probe_all",
     "read_md5sums",
-    "readable_inside",
     "require",
     "sources",
+    "tape",
     "unbundle",
     "vouched",
 ]

@@ -1,4 +1,4 @@
-"""A zip archive that need not be extracted: its members as paths, each inflated when it is asked for.
+"""Archives that need not be extracted: members as paths, and zips, whose members are inflated when they are asked for.
 
 What :func:`dvsprep.raw.extract` refuses is refused here too: unsafe names, links, encryption, more bytes than allowed,
 and whatever does not have the size and the checksum that the archive states.
@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from dvsprep.errors import ArchiveError
 from dvsprep.raw.extract import GIB, MAX_MEMBERS, Meter, RefusedError, Telling, parts_of, plain, reading, twice
@@ -52,7 +52,54 @@ class Entry(NamedTuple):
     name: str  # as the archive has it
 
 
-class Archive:
+class Sized(Protocol):
+    """What is known of every file in an archive."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+
+
+class Listing:
+    """An archive as its members see it: what is in it, by name, and what each file holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def entries(self) -> Mapping[str, Sized]:
+        """Every file by name, in order of names level by level."""
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes | bytearray:
+        """Return what a member holds, checked as far as the archive states checksums."""
+        raise NotImplementedError
+
+    @cached_property
+    def folders(self) -> Mapping[str, list[str]]:
+        """The names in every folder by the folder's path, "" for the archive itself."""
+        folders: dict[str, dict[str, None]] = {"": {}}
+        for path in self.entries:
+            at = path
+            while at:
+                above, _, name = at.rpartition("/")
+                known = above in folders
+                folders.setdefault(above, {})[name] = None
+                if known:
+                    break
+                at = above
+        with Telling(self.path):
+            if both := next((path for path in folders if path in self.entries), None):
+                raise twice(both)
+        return {path: sorted(names) for path, names in folders.items()}
+
+
+def level_by_level(name: str) -> list[str]:
+    """Return the sort key of a listing."""
+    return name.split("/")
+
+
+class Archive(Listing):
     """A zip archive; its listing is read, and vetted, when it is first looked at.
 
     Raises
@@ -62,7 +109,7 @@ class Archive:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Callable[[Path], Archive], tuple[Path]]:
@@ -87,25 +134,7 @@ class Archive:
                 )
             if not found:
                 raise RefusedError("holds no files")
-        return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
-
-    @cached_property
-    def folders(self) -> Mapping[str, list[str]]:
-        """The names in every folder by the folder's path, "" for the archive itself."""
-        folders: dict[str, dict[str, None]] = {"": {}}
-        for path in self.entries:
-            at = path
-            while at:
-                above, _, name = at.rpartition("/")
-                known = above in folders
-                folders.setdefault(above, {})[name] = None
-                if known:
-                    break
-                at = above
-        with Telling(self.path):
-            if both := next((path for path in folders if path in self.entries), None):
-                raise twice(both)
-        return {path: sorted(names) for path, names in folders.items()}
+        return {name: found[name] for name in sorted(found, key=level_by_level)}
 
     def read(self, name: str) -> bytes | bytearray:
         """Return what a member holds, checked against its size and checksum."""
@@ -174,7 +203,7 @@ class Member:
 
     __slots__ = ("archive", "inner")
 
-    def __init__(self, archive: Archive, inner: str = "") -> None:
+    def __init__(self, archive: Listing, inner: str = "") -> None:
         self.archive, self.inner = archive, inner
 
     def __str__(self) -> str:
@@ -276,7 +305,7 @@ class Member:
         found = [at for at, names in self.archive.folders.items() if name in names and f"{at}/".startswith(below)]
         if not found:
             raise ArchiveError(f"{self}: holds no {name}", hint="the archive is not the published one")
-        return Member(self.archive, min(found, key=lambda at: at.split("/") if at else []))
+        return Member(self.archive, min(found, key=lambda at: level_by_level(at) if at else []))
 
 
 def as_path(member: Member) -> Path:
@@ -289,8 +318,8 @@ def as_member(path: object) -> Member | None:
     return path if isinstance(path, Member) else None
 
 
-def readable_inside(path: Path) -> bool:
-    """Tell whether a file is, or by its name will be, an archive whose members can be read one by one."""
+def is_zip(path: Path) -> bool:
+    """Tell whether a file is, or by its name will be, a zip archive."""
     if not path.is_file():
         return path.suffix == ".zip"
     with path.open("rb") as file:
