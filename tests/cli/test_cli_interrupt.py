@@ -30,7 +30,8 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("stage", ["extract", "events", "frames"])
 def test_in_any_stage_it_is_one_line_and_130(tmp_path, run, number, stage):
-    build = start("frames", "sample", "--split-by", "number", "-T", "40", "--root", tmp_path)
+    keep = ["--keep-extracted"] if stage == "extract" else []
+    build = start("frames", "sample", "--split-by", "number", "-T", "40", "--root", tmp_path, *keep)
     for line in build.stderr:
         if line.startswith(f"{stage}: missing"):
             break
@@ -65,7 +66,7 @@ def test_with_json_the_error_is_an_object(tmp_path):
 
     build = start("events", "sample", "--root", tmp_path, "--json")
     for line in build.stderr:
-        if line.startswith("extract: missing"):
+        if line.startswith("events: missing"):
             break
     build.send_signal(signal.SIGINT)
     out, _ = build.communicate(timeout=10)
