@@ -224,8 +224,8 @@ class Job(Workspace):
 
         self._vet()
         trees = self.trees()
-        members = [member for tree in trees.values() if (member := raw.as_member(tree))]
-        if tapes := [member.archive for member in members if isinstance(member.archive, raw.Tape)]:
+        archives = [member.archive for tree in trees.values() if (member := raw.as_member(tree))]
+        if tapes := [archive for archive in archives if isinstance(archive, raw.Tape)]:
             self._events_of_tapes(trees, tapes)
             return
         with cache.Publishing() as publishing:
@@ -267,8 +267,8 @@ class Job(Workspace):
     def _stashing(self) -> AbstractContextManager[Stash]:
         from dvsprep import cache
 
-        options = self.options
-        return cache.stashing(self.stash, self.dataset.sensor, options.codec, options.policy, options.jobs, self.say)
+        how = self.options
+        return cache.stashing(self.stash, self.dataset.sensor, how.codec, how.policy, how.jobs, self.say)
 
     def _event_parts(self, trees: dict[str, Path]) -> Iterator[Part]:
         """Lay out the recordings; yield the event cache of each split with what goes into it."""
