@@ -69,7 +69,7 @@ def check_kills(tmp_path: Path, undisturbed: dict[str, str], moments: list[float
 
 
 def test_killed_at_random_moments(tmp_path: Path, undisturbed: dict[str, str]) -> None:
-    check_kills(tmp_path, undisturbed, [0.3 + 0.4 * k + 0.3 * random.random() for k in range(4)])
+    check_kills(tmp_path, undisturbed, [0.1 + 0.6 * k + 0.2 * random.random() for k in range(4)])
 
 
 @pytest.mark.slow
