@@ -3,6 +3,9 @@
 Every step frees its tensors and asks for the same sizes again. By default glibc gives large blocks back to the system
 at once, and each new one costs a page fault every 4 KiB: more than the arithmetic of a neuron. Scripts call
 :func:`prepare` once at their start; a library must not decide this for its user, so importing changes nothing.
+
+The large outputs of the engine "cpu" itself lie in memory that is used again in any case (train.backends.cpu.pool): at
+most 512 MiB wait for their next use, and :func:`release` gives them back.
 """
 
 from __future__ import annotations
@@ -45,6 +48,13 @@ def keep_freed_memory() -> bool:
         return False
     # In this order: each of them also fixes the threshold that glibc would otherwise move by itself.
     return all(mallopt(key, value) for key, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, TOP_PAD)))
+
+
+def release() -> None:
+    """Give the memory that waits for the next step of the engine "cpu" back to the system."""
+    from train.backends.cpu import pool  # here: the rest of this file needs torch only
+
+    pool.POOL.release()
 
 
 def set_threads() -> int:

@@ -95,7 +95,7 @@ class _Neuron(torch.autograd.Function):
         v_first = layout.rest(v, form, spec.v_reset or 0.0)
         q = inverse_tau(w, torch.float32) if w is not None else None
         s = layout.empty(x.shape, dtype, form)
-        v_last = torch.empty(v.shape, memory_format=form)
+        v_last = layout.empty(v.shape, torch.float32, form)
         v_seq = layout.empty(x.shape, torch.float32, form) if store_v_seq else None
         ctx.plan = plan(spec, None if q is None else float(q))
         run.forward(ctx.plan, x, v_first, s, v_last, v_seq)
@@ -118,7 +118,7 @@ class _Neuron(torch.autograd.Function):
             None if grad_v_seq is None else layout.sequence_in_form(grad_v_seq, form),
         )
         gx = layout.empty(x.shape, x.dtype, form)
-        gv_first = torch.empty(x.shape[1:], memory_format=form) if needs[1] else None
+        gv_first = layout.empty(x.shape[1:], torch.float32, form) if needs[1] else None
         sum_q = kernels().backward(ctx.plan, x, v_first, gradients, gx, gv_first, decay_learns=needs[2])
         grad_w = None
         if needs[2]:

@@ -100,7 +100,7 @@ class _Block(torch.autograd.Function):
         v_first = None if v is None else v.float().contiguous(memory_format=torch.channels_last)
         shape = torch.Size((T, N, C, H // 2, W // 2)) if pool else whole
         s = layout.empty(shape, y.dtype, torch.channels_last)
-        v_last = torch.empty((N, C, H, W), memory_format=torch.channels_last)
+        v_last = layout.empty(whole[1:], torch.float32, torch.channels_last)
         ctx.plan = plan(spec, None if q is None else float(q))
         _native().block_forward(ctx.plan, pool, whole, y, norm.scale, norm.shift, v_first, s, v_last)
         ctx.norm, ctx.of_batch, ctx.pool, ctx.decay_input, ctx.shape = norm, of_batch, pool, spec.decay_input, whole
@@ -119,7 +119,7 @@ class _Block(torch.autograd.Function):
             grad_s = y.new_zeros((T, N, C, H // 2, W // 2) if ctx.pool else ctx.shape)
         g_out = layout.sequence_in_form(grad_s.to(y.dtype), form)
         g_last = None if grad_v is None else layout.in_form(grad_v, form)
-        gy = torch.empty_like(y)
+        gy = layout.empty(y.shape, y.dtype, form)
         g_first = torch.empty_like(v_first) if needs[3] else None
         g_weight, g_bias = torch.empty_like(ctx.norm.scale), torch.empty_like(ctx.norm.scale)
         sum_q = _native().block_backward(

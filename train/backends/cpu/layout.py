@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from train.backends.cpu import pool
+
 
 def form_of(x: Tensor) -> torch.memory_format:
     """Return the format of one step [N, *]; what is neither will be copied to the contiguous one."""
@@ -36,7 +38,12 @@ def rest(v: Tensor, form: torch.memory_format, at: float) -> Tensor | None:
 
 
 def empty(shape: torch.Size, dtype: torch.dtype, form: torch.memory_format) -> Tensor:
-    """Return a new [T, N, *] in one piece, each step in a format."""
-    if form is torch.contiguous_format:
-        return torch.empty(shape, dtype=dtype)
-    return torch.empty((shape[0] * shape[1], *shape[2:]), dtype=dtype, memory_format=form).view(shape)
+    """Return a new [T, N, *] or [N, *] in one piece, each step in a format; its memory is the pool's if it is large."""
+    axes = list(range(len(shape)))
+    if form is torch.channels_last:
+        axes = [*axes[:-3], axes[-2], axes[-1], axes[-3]]
+    strides, step = [0] * len(shape), 1
+    for axis in reversed(axes):
+        strides[axis] = step
+        step *= max(1, shape[axis])
+    return pool.empty(shape, dtype, strides)
