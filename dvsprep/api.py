@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from dvsprep.types import FrameSpec
 if TYPE_CHECKING:
     from dvsprep.remote import RemoteEvents, RemoteFrames
 
-    Opened = FrameCache | EventCache | RemoteFrames | RemoteEvents
+    Opened: TypeAlias = FrameCache | EventCache | RemoteFrames | RemoteEvents
 
 
 @overload
