@@ -95,18 +95,25 @@ def run(
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
     """Yield items of which a thread makes the next one meanwhile; its error comes out here."""
-    iterator, end = iter(items), object()
+    iterator, end, turn = iter(items), object(), threading.Lock()
+
+    def step() -> object:
+        with turn:
+            return next(iterator, end)
+
     with ThreadPoolExecutor(1, thread_name_prefix="dvsprep-ahead") as pool:
         try:
-            coming = pool.submit(next, iterator, end)
+            coming = pool.submit(step)
             while (item := coming.result()) is not end:
-                coming = pool.submit(next, iterator, end)
+                coming = pool.submit(step)
                 yield cast(T, item)
                 del item  # it may be large
         finally:
-            pool.shutdown()  # nobody may be in the iterator when it is closed
-            if isinstance(iterator, Generator):
-                iterator.close()
+            pool.shutdown()
+            # Nobody may be in it when it is closed; the pool does not know a thread at whose start Ctrl-C came.
+            with turn:
+                if isinstance(iterator, Generator):
+                    iterator.close()
 
 
 @contextmanager

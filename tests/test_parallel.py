@@ -180,3 +180,25 @@ def test_killed_parent_leaves_no_workers_behind(tmp_path):
     while any(map(running, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(running, workers))
+
+
+def test_ctrl_c_while_the_thread_of_ahead_starts_is_raised_and_closes_the_iterator(monkeypatch):
+    begun, closed, start = threading.Event(), [], threading.Thread.start
+
+    def items():
+        try:
+            begun.set()
+            time.sleep(0.2)
+            yield 1
+        finally:
+            closed.append(True)
+
+    def interrupted(thread):
+        start(thread)
+        begun.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(parallel.ahead(items()))
+    assert closed == [True]
