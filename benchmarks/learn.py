@@ -70,9 +70,9 @@ RUNS = {
     ),
     "fashion": Learned(
         "Fashion-MNIST, CSNN, T = 4",
-        ("train.fashion_mnist", "--wd", "0.05", "--shift", "0", "--select-by", "last", "--test-every", "1"), 0.934,
+        ("train.fashion_mnist", "--wd", "0.05", "--select-by", "last", "--test-every", "1"), 0.934,
         note="All 60,000 images to train on and the last epoch counts; the test set, looked at on the way for the "
-        "curves, chooses no epoch. With shifts of one pixel, which are this script's default, it was 0.9303.",
+        "curves, chooses no epoch. With --shift 1 and --wd 0.02 it was 0.9303: the setting was chosen knowing both.",
         short="Falls short of the 0.934 that were asked for; the field's tutorial has 0.9308 with 128 channels and 64 "
         "epochs, its best epoch chosen on the test set.",
     ),

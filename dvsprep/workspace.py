@@ -145,7 +145,7 @@ class Workspace:
         for name, folder in trees.items():
             if self.reads_inside(name) and not raw.is_complete(folder):
                 path = self.download / name
-                trees[name] = raw.as_path(raw.Member(raw.archive(path) if raw.is_zip(path) else raw.tape(path)))
+                trees[name] = raw.as_path(raw.Member((raw.Archive if raw.is_zip(path) else raw.Tape).of(path)))
         return trees
 
     def reads_inside(self, name: str) -> bool:

@@ -18,6 +18,8 @@ from dvsprep.cache import build as cache_build
 from dvsprep.cache.cutting import Piece
 from dvsprep.cache.layout import Header, Packed, pack_rows, packing_of
 from dvsprep.cache.write import build
+from dvsprep.datasets.dataset import files, find_folder
+from dvsprep.raw import Member, as_path
 from dvsprep.types import FrameSpec
 
 TRIALS = {"train": ["user01_a", "user02_b"], "test": ["user24_c"]}
@@ -166,3 +168,19 @@ def leftovers(root: Path) -> list[str]:
     ledger = raw.Ledger(root).path.name
     hidden = [p for p in root.rglob(".*") if p.name != ledger and not p.name.endswith(".lock")]
     return sorted(str(p.relative_to(root)) for p in hidden)
+
+
+def members_like_files(tree: Member, folder: Path) -> list[tuple[Member, Path]]:
+    """Assert that an archive holds what the folder does that it was extracted to; return the pairs."""
+    pairs: list[tuple[Member, Path]] = []
+    for suffix in ("", ".bin", "a.bin", ".txt"):
+        there, here = list(files(folder, suffix)), list(tree.files(suffix))
+        assert [str(m.relative_to(tree)) for m in here] == [p.relative_to(folder).as_posix() for p in there]
+        pairs += zip(here, there, strict=True)
+    for member, file in pairs:
+        assert bytes(member.read_bytes()) == file.read_bytes()
+        assert (member.size, member.is_file(), member.is_dir()) == (file.stat().st_size, True, False)
+    for name in ("2.bin", "a", "z.bin", "b", "list.txt"):
+        found = find_folder(as_path(tree), name)
+        assert str(found.relative_to(as_path(tree))) == find_folder(folder, name).relative_to(folder).as_posix()
+    return pairs

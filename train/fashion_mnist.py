@@ -29,7 +29,7 @@ class FashionMNISTTrainer(ImagesTrainer):
             "--save-es", "-save-es", type=Path, metavar="DIR",
             help="draw the first spikes of a test batch there, of the best network, when all is done",
         )  # fmt: skip
-        parser.set_defaults(batch_size=64, epochs=16, opt="adamw", lr=0.001, shift=1, flip=True)
+        parser.set_defaults(batch_size=64, epochs=16, opt="adamw", lr=0.001, flip=True)
         return parser
 
     def get_tb_logdir_name(self, args: Namespace) -> str:

@@ -8,16 +8,17 @@ from dvsprep.raw.bundle import bundle, unbundle
 from dvsprep.raw.expect import expect, read_md5sums
 from dvsprep.raw.extract import extract, is_complete
 from dvsprep.raw.fetch import fetch, fetch_all
-from dvsprep.raw.inside import Member, archive, as_member, as_path, is_zip
+from dvsprep.raw.inside import Archive, Member, as_member, as_path, is_zip
 from dvsprep.raw.probe import SourceReport, probe, probe_all
 from dvsprep.raw.resource import Resource, manual_instructions
 from dvsprep.raw.shared import find_shared
 from dvsprep.raw.sources import Network, figshare, guard_network, network_allowed, sources
-from dvsprep.raw.tapes import Tape, tape
+from dvsprep.raw.tapes import Tape
 from dvsprep.raw.tree import Tree, adopt_tree, adopted_tree
 from dvsprep.raw.verify import Ledger, Verdict, check, md5_file, require, vouched
 
 __all__ = [
+    "Archive",
     "Ledger",
     "Member",
     "Network",
@@ -29,7 +30,6 @@ __all__ = [
     "adopt",
     "adopt_tree",
     "adopted_tree",
-    "archive",
     "as_member",
     "as_path",
     "bundle",
@@ -51,7 +51,6 @@ __all__ = [
     "read_md5sums",
     "require",
     "sources",
-    "tape",
     "unbundle",
     "vouched",
 ]

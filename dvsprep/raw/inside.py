@@ -13,10 +13,11 @@ import threading
 import weakref
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, Self, cast
 
 from dvsprep.errors import ArchiveError
 from dvsprep.raw.extract import GIB, MAX_MEMBERS, Meter, RefusedError, Telling, parts_of, plain, reading, twice
@@ -60,20 +61,26 @@ class Sized(Protocol):
         """Bytes of the file."""
 
 
-class Listing:
+class Listing(ABC):
     """An archive as its members see it: what is in it, by name, and what each file holds."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the archive at ``path``, one for all who ask while the file stays as it is."""
+        stat = path.stat()
+        return cast(Self, _shared(cls, path, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+
     @property
+    @abstractmethod
     def entries(self) -> Mapping[str, Sized]:
         """Every file by name, in order of names level by level."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, name: str) -> bytes | bytearray:
         """Return what a member holds, checked as far as the archive states checksums."""
-        raise NotImplementedError
 
     @cached_property
     def folders(self) -> Mapping[str, list[str]]:
@@ -92,6 +99,11 @@ class Listing:
             if both := next((path for path in folders if path in self.entries), None):
                 raise twice(both)
         return {path: sorted(names) for path, names in folders.items()}
+
+
+@functools.lru_cache(64)
+def _shared(kind: type[Listing], path: Path, size: int, mtime_ns: int, inode: int) -> Listing:  # noqa: ARG001
+    return kind(path)
 
 
 def level_by_level(name: str) -> list[str]:
@@ -113,7 +125,7 @@ class Archive(Listing):
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Callable[[Path], Archive], tuple[Path]]:
-        return archive, (self.path,)  # a worker process looks for itself
+        return Archive.of, (self.path,)  # a worker process looks for itself
 
     @cached_property
     def entries(self) -> Mapping[str, Entry]:
@@ -185,17 +197,6 @@ class Archive(Listing):
         if hasattr(os, "posix_fadvise"):  # recordings are asked for in the order of samples, not of the archive
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
         return file
-
-
-@functools.lru_cache(64)
-def _archive(path: Path, size: int, mtime_ns: int, inode: int) -> Archive:  # noqa: ARG001
-    return Archive(path)
-
-
-def archive(path: Path) -> Archive:
-    """Return an archive, one for all who ask while the file stays as it is."""
-    stat = path.stat()
-    return _archive(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 class Member:

@@ -6,7 +6,6 @@ refused here too.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -87,7 +86,7 @@ class Tape(Listing):
         self._whole: SoFar | None = None
 
     def __reduce__(self) -> tuple[Callable[[Path], Tape], tuple[Path]]:
-        return tape, (self.path,)
+        return Tape.of, (self.path,)
 
     @property
     def entries(self) -> Mapping[str, Passed]:
@@ -148,14 +147,3 @@ class Tape(Listing):
                 raise RefusedError("holds no files")
         so_far.found = {name: so_far.found[name] for name in sorted(so_far.found, key=level_by_level)}
         self._whole = so_far
-
-
-@functools.lru_cache(64)
-def _tape(path: Path, size: int, mtime_ns: int, inode: int) -> Tape:  # noqa: ARG001
-    return Tape(path)
-
-
-def tape(path: Path) -> Tape:
-    """Return a tar as a tape, one for all who ask while the file stays as it is."""
-    stat = path.stat()
-    return _tape(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)

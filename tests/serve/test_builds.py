@@ -50,7 +50,7 @@ def test_a_build_is_told_as_it_goes_and_served_when_done(home: Path) -> None:
         build = ended(base, posted.json()["id"])
         assert build["state"] == "done", build
         stages = {step["stage"] for step in build["history"]}
-        assert {"events", "events train", "frames train"} & stages
+        assert {"events", "frames train"} & stages
         assert any("frames:" in line for line in build["says"])
         id = build["caches"]["train"]
         assert requests.get(f"{base}/v1/caches/{id}", timeout=30).json()["samples"] == 72
