@@ -11,7 +11,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -199,6 +199,54 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         with source.open("rb") as original, whole(target) as copy:
             shutil.copyfileobj(original, copy, BLOCK)
+
+
+# -- one at a time --
+
+
+@contextmanager
+def lock(path: Path, *, wait: float = -1, busy: Callable[[], None] = lambda: None) -> Iterator[bool]:
+    """Hold the lock file `path` meanwhile; yield False where the file system has no locks, and nothing is held.
+
+    So nothing's correctness may rest on it.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file, which is made and stays.
+    wait : float
+        Seconds to wait for whoever holds it; negative is for ever.
+    busy : callable
+        Called once when somebody holds it, before waiting.
+
+    Raises
+    ------
+    filelock.Timeout
+        Somebody held it all the time.
+    OSError
+        The lock file cannot be made: no right to write there, no space, a read-only file system.
+    """
+    from filelock import FileLock, Timeout
+
+    held = FileLock(path)
+    try:
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            busy()
+            held.acquire(timeout=wait)
+    except Timeout:
+        raise
+    except (NotImplementedError, OSError) as error:
+        refused = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        if isinstance(error, OSError) and error.errno in refused:
+            raise
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
 
 
 # -- aside --

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
-from filelock import FileLock, Timeout
 
 from dvsprep import disk
 from dvsprep.cache import codec as codecs
@@ -31,29 +30,16 @@ def spool_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.spool")
 
 
-@contextmanager
-def locked(target: Path, say: Callable[[str], None]) -> Iterator[bool]:
+def locked(target: Path, say: Callable[[str], None]) -> AbstractContextManager[bool]:
     """Hold the lock of ``target``; yield whether it is held.
 
     Correctness never rests on it: where a file system has no locks, two builds do the work twice, each under names of
     its own, and the last rename wins with the same content.
     """
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"another process builds {target.name}; waiting for it")
-            lock.acquire()
-    except (NotImplementedError, OSError) as error:
-        if isinstance(error, PermissionError) or getattr(error, "errno", None) in (13, 28, 30):
-            raise
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    return disk.lock(
+        target.with_name(f".{target.name}.lock"),
+        busy=lambda: say(f"another process builds {target.name}; waiting for it"),
+    )
 
 
 class Publishing:

@@ -8,6 +8,7 @@ goes on where the build stopped, as `dvsprep frames` would.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -20,10 +21,10 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from dvsprep import disk
-from dvsprep.errors import IncompleteError, NotFoundError, UsageError
+from dvsprep.errors import DvsprepError, IncompleteError, NotFoundError, UsageError
 from dvsprep.serve import metrics
 from dvsprep.types import digest
 
@@ -32,6 +33,7 @@ WAITING = 100  # builds that may wait
 LINES = 20  # of what a build says are kept
 LOOK = 0.2  # seconds between two looks at what others wrote
 Build = dict[str, Any]
+log = logging.getLogger("dvsprep.serve")
 
 
 class Builds:
@@ -56,7 +58,7 @@ class Builds:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with FileLock(self.folder / "change.lock"):
+        with disk.lock(self.folder / "change.lock"):
             yield
 
     def _write(self, build: Build) -> Build:
@@ -139,12 +141,25 @@ class Builds:
             self._runner.join(10)
 
     def _run_all(self) -> None:
+        said = ""
         while not self._stop.is_set():
-            with suppress(Timeout), FileLock(self.folder / "run.lock", timeout=0):
-                while not self._stop.is_set() and (build := self._next()) is not None:
-                    self._run(build)
+            try:
+                with suppress(Timeout), disk.lock(self.folder / "run.lock", wait=0):
+                    self._sweep()
+                    while not self._stop.is_set() and (build := self._next()) is not None:
+                        self._run(build)
+            except (DvsprepError, OSError) as error:  # of the root's disk: what is queued waits until it is mended
+                if str(error) != said:
+                    log.warning("builds wait: %s", error)
+                said = str(error)
             self._wake.wait(5 * LOOK)
             self._wake.clear()
+
+    def _sweep(self) -> None:
+        """Remove what services that were killed while they wrote have left."""
+        for prefix in {path.name.rpartition(".tmp-")[0] + ".tmp-" for path in self.folder.glob(".*.tmp-*")}:
+            for left in disk.abandoned(self.folder, prefix):
+                left.unlink(missing_ok=True)
 
     def _next(self) -> Build | None:
         """Return the oldest build that waits; one that runs lost its service, for we have the lock."""
@@ -161,31 +176,37 @@ class Builds:
         )  # fmt: skip
         assert child.stdin is not None
         asked = {key: build[key] for key in ("dataset", "spec", "options")} | {"root": str(self.root)}
-        with suppress(BrokenPipeError):  # it died at once; its exit code tells
-            child.stdin.write(json.dumps(asked) + "\n")
-            child.stdin.flush()  # and left open: the child ends when it is closed, which also our death does
-        end: Build | None = None
+        try:
+            with suppress(BrokenPipeError):  # it died at once; its exit code tells
+                child.stdin.write(json.dumps(asked) + "\n")
+                child.stdin.flush()  # and left open: the child ends when it is closed, which also our death does
+            build, end = self._follow(child, build)
+        finally:
+            child.stdin.close()
+            code = child.wait()
+        self._cancel_mark(build["id"]).unlink(missing_ok=True)
+        if end is None:  # it said neither that it is done nor why not
+            end = {"state": "failed", "error": _death(code)}
+        metrics.BUILDS.labels(end["state"]).inc()
+        self._write(build | end | {"ended": time.time() if end["state"] in ENDED else None})
+
+    def _follow(self, child: subprocess.Popen[str], build: Build) -> tuple[Build, Build | None]:
+        """Write down what a child says until it ends or is to end; return the build and, if known, how it ended."""
         for told in self._lines(child):
+            end: Build | None = None
             if self._stop.is_set():
                 end = {"state": "queued"}
             elif self._cancel_mark(build["id"]).exists():
                 end = {"state": "cancelled"}
             if end is not None:
                 child.kill()  # a build survives that
-                break
+                return build, end
             if "state" in told:
-                end = told
-                break
+                return build, told
             if told:
                 says = (build["says"] + [told.pop("say")])[-LINES:] if "say" in told else build["says"]
                 build = self._write(build | told | {"says": says})
-        child.stdin.close()
-        code = child.wait()
-        self._cancel_mark(build["id"]).unlink(missing_ok=True)
-        if end is None:  # it said neither that it is done nor why not
-            end = {"state": "failed", "error": _death(code)}
-        metrics.BUILDS.labels(end["state"]).inc()
-        self._write(build | end | {"ended": time.time() if end["state"] in ENDED else None})
+        return build, None
 
     def _begin(self, id: str) -> Build:
         with self._changing():

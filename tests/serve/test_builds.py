@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ import pytest
 import requests
 import serving
 
-from dvsprep import cache
+from dvsprep import cache, disk
 from dvsprep.pipeline import Job
 from dvsprep.serve.builds import Builds
 from dvsprep.types import FrameSpec
@@ -146,11 +147,36 @@ def test_a_killed_service_leaves_its_queue_to_the_next(home: Path, slow: Slow) -
     os.kill(process.pid, signal.SIGKILL)
     assert next(first, None) is None
     assert Builds(home).get(running)["state"] == "running"  # nobody was there to say otherwise
+    (home / ".builds" / f".{running}.json.tmp-{disk.NOBODY}").touch()  # as if it had been writing
     slow.go.touch()
     with serving.running(home, plugins=(slow.name,)) as base:
         assert ended(base, running)["state"] == "done"
         assert ended(base, waiting)["state"] == "done"
     assert [p for p in making.leftovers(home) if "spool" in p or "tmp" in p] == []
+
+
+def test_a_root_whose_disk_is_full_or_has_no_locks_builds_when_it_can(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    def full(path: Path, data: bytes) -> None:
+        if json.loads(data)["state"] == "running" and json.loads(data)["says"] and len(refused) < 2:
+            refused.append(path)
+            raise disk.explain(OSError(errno.ENOSPC, "full"), path)
+        write_whole(path, data)
+
+    refused: list[Path] = []
+    write_whole = disk.write_whole
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    monkeypatch.setattr("dvsprep.disk.write_whole", full)
+    with serving.running(home) as base, caplog.at_level("WARNING", "dvsprep.serve"):
+        id = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=60).json()["id"]
+        assert ended(base, id)["state"] == "done"
+    assert len(refused) == 2
+    why = f"{refused[0]}: No space left on device (free some space, or choose another folder; "
+    assert [record.getMessage() for record in caplog.records] == [f"builds wait: {why}what is done so far is kept)"]
 
 
 def test_a_service_that_stops_leaves_the_running_build_to_the_next(home: Path, slow: Slow) -> None:
