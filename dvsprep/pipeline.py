@@ -68,8 +68,7 @@ class Job(Workspace):
 
     def plan(self) -> list[Stage]:
         """Look at every stage; nothing is written, hashed or decoded."""
-        wanted = STAGES if self.spec else STAGES[:-1]
-        return [self.plan_stage(stage) for stage in wanted]
+        return [self.plan_stage(stage) for stage in (STAGES if self.spec else STAGES[:-1])]
 
     def plan_stage(self, stage: str) -> Stage:
         """Look at one stage."""
@@ -298,9 +297,8 @@ class Job(Workspace):
         if expected is None or self.options.instances != "rows" or self.unverified():
             return
         if found != expected:
-            raise IntegrityError(
-                f"{self.dataset.name} {split}: {found} samples in the official files, expected {expected}"
-            )
+            told = f"{found} samples in the official files, expected {expected}"
+            raise IntegrityError(f"{self.dataset.name} {split}: {told}")
 
     def _do_frames(self) -> None:
         from dvsprep import cache
@@ -308,6 +306,8 @@ class Job(Workspace):
         assert self.spec is not None
         sources = {split: cache.EventCache(path) for split, path in self.events_paths().items()}
         with cache.Publishing() as publishing:
+            for later in [*sources.values()][1:]:
+                publishing.begin(later.map)  # while the first one's frames are made
             for split, path in self.frames_paths().items():
                 source, indices = self._part(sources, split)
                 if not len(indices):

@@ -234,11 +234,12 @@ class Cache(Numbered):
         if self._mapped:
             return
         with sound(self.path, "the list of chunks"):
-            pages = map_file(self._file)
+            pages, mapped = map_file(self._file), {}
             for name in self.columns:
                 dataset = self._file[name]
                 few = worth_mapping(dataset)
-                self._mapped[name] = Mapped(pages, locate(dataset)) if pages is not None and few else None
+                mapped[name] = Mapped(pages, locate(dataset)) if pages is not None and few else None
+        self._mapped = mapped  # all at once: another thread may ask for the same
         self._stored_columns.clear()
 
     @staticmethod

@@ -54,7 +54,7 @@ class Spool:
         self.facts = {name: np.zeros(samples, np.int64) for name in FACTS}
         self.columns: dict[str, Extent] = {}
         self.mended: dict[str, int] = {}
-        self._batch = np.zeros(samples, np.int64)  # where the batch of each sample begins
+        self._batch = np.zeros((2, samples), np.int64)  # where the batch of each sample begins, and its bytes
         self._latest: tuple[int, dict[int, Packed]] = (-1, {})
         self._tag = b"dvsprep spool 3 " + tag.encode() + b"\n"
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
@@ -62,6 +62,7 @@ class Spool:
         if os.fstat(self._file.fileno()).st_size > end:
             self._file.truncate(end)
         self._file.seek(end)
+        self._end = end  # to ask the file for it takes as long as to write
 
     def _recover(self) -> int:
         """Find the whole batches; return where they end."""
@@ -79,14 +80,14 @@ class Spool:
             body = self._file.read(head_size + size)
             if crc32(body, crc32(frame[:-4])) != checksum:
                 break
-            self._remember(end, json.loads(body[:head_size]))
+            self._remember(end, _FRAME.size + len(body), json.loads(body[:head_size]))
             end += _FRAME.size + len(body)
         return end
 
-    def _remember(self, at: int, head: dict[str, Any]) -> None:
+    def _remember(self, at: int, size: int, head: dict[str, Any]) -> None:
         indices = head["indices"]
         self.done[indices] = True
-        self._batch[indices] = at
+        self._batch[0, indices], self._batch[1, indices] = at, size
         for name, values in self.facts.items():
             values[indices] = head["facts"][name]
         for name, column in head["columns"].items():
@@ -113,24 +114,24 @@ class Spool:
             [head_bytes, *(chunk.data for sample in samples for b in sample.blocks.values() for chunk in b.packed)]
         )
         frame = _FRAME.pack(_MAGIC, len(head_bytes), len(body) - len(head_bytes), 0)[:-4]
-        at = self._file.tell()
-        self._file.write(frame + crc32(body, crc32(frame)).to_bytes(4, "little"))
-        self._file.write(body)
-        self._remember(at, head)
+        batch = b"".join([frame, crc32(body, crc32(frame)).to_bytes(4, "little"), body])
+        self._file.write(batch)  # at once: around each call of the system other threads take Python's lock
+        self._remember(self._end, len(batch), head)
+        self._end += len(batch)
 
     def read(self, index: int) -> Packed:
         """Return one sample; asked for in the order they came, each batch is read once."""
-        at = int(self._batch[index])
+        at, size = self._batch[:, index].tolist()
         if self._latest[0] != at:
-            self._latest = at, {sample.index: sample for sample in self._read_batch(at)}
+            self._latest = at, {sample.index: sample for sample in self._read_batch(at, size)}
         return self._latest[1][index]
 
-    def _read_batch(self, at: int) -> Iterator[Packed]:
-        self._file.flush()
+    def _read_batch(self, at: int, size: int) -> Iterator[Packed]:
         self._file.seek(at)
-        _, head_size, size, _ = _FRAME.unpack(self._file.read(_FRAME.size))
-        head = json.loads(self._file.read(head_size))
-        data, position = memoryview(self._file.read(size)), 0
+        data = memoryview(self._file.read(size))
+        _, head_size, _, _ = _FRAME.unpack_from(data)
+        position = _FRAME.size + head_size
+        head = json.loads(bytes(data[_FRAME.size : position]))
         columns = [(name, _Walk(column)) for name, column in head["columns"].items()]
         for k, index in enumerate(head["indices"]):
             blocks = {}
