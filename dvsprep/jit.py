@@ -108,6 +108,18 @@ def store64(_: Any, array: Any, at: Any, word: Any) -> Any:  # noqa: ARG001
 
 
 @_word
+def store32(_: Any, array: Any, at: Any, word: Any) -> Any:  # noqa: ARG001
+    """Write a uint32 to bytes ``at`` to ``at + 4``, as :func:`store64` does."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature, args)
+        builder.store(args[2], builder.bitcast(place, ir.IntType(32).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.uint32), generate
+
+
+@_word
 def swap64(_: Any, word: Any) -> Any:  # noqa: ARG001
     """Reverse the bytes of a uint64."""
 

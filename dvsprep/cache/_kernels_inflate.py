@@ -12,19 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvsprep.cache._kernels_deflate import HEAD_ORDER, LONGEST, MATCHES, NONE, SYMBOLS
-from dvsprep.jit import kernel, load64, store64
+from dvsprep.jit import kernel, load64, store32
 
 INDEX = np.uint64((1 << LONGEST) - 1)
-LONGEST_ENTRY = 14  # bits; four of them are read before more bits are fetched, and 56 are there
-FARTHEST = 512  # bytes that an entry may skip, and up to 63 more by a length that lies in the bits themselves
-MARGIN = 4 * (FARTHEST + 64 + 8)  # bytes that four entries may write
+FARTHEST = 512  # bytes that an entry may skip
+MARGIN = 4 * (FARTHEST + 8)  # bytes that four entries may write; so many are read before more bits are fetched
 RARE = np.uint64(18)  # bits that a match may take: 12 of its code, 5 of its length, 1 of its distance
 NOT_OURS = -1
-# An entry: bits it takes (0: none of it is resolved) | bits before the rest of its length << 6 | a mask of that << 10 |
-# bytes to skip << 16 | literals behind << 26 | these << 32. The mask is 0 where all of the length is among the bits
-# looked at. It has a bit for the distance, too: of a distance that is not 1 the length becomes wrong, which is noticed.
-TAKES, SHIFTS, MASKS, SKIPS, LITERALS = (np.uint64(n) for n in (0x3F, 0xF, 0x3F, 0x3FF, 7))
-ZERO, ONE, S3, S6, S10, S16, S26, S32 = (np.uint64(n) for n in (0, 1, 3, 6, 10, 16, 26, 32))
+# An entry: four literals, of which those behind the last are 0 | bytes it is long << 32, and of these bytes to skip
+# before the literals << 42 | bits of the stream it takes << 58. It is 0 where the first symbol is not resolved.
+LITERALS, BYTES = np.uint64(0xFFFFFFFF), np.uint64(0x3FF)
+ZERO, ONE, S3, S32, S42, S58 = (np.uint64(n) for n in (0, 1, 3, 32, 42, 58))
 FULL, MOST = np.uint64(63), np.uint64(56)
 
 
@@ -119,8 +117,8 @@ def _read_head(packed, where, lengths):
 def _entries(table, out):
     """Write ``out : uint64[4096]``, what all the bits ahead hold, from ``table``, the symbol that they begin with."""
     for index in range(out.size):
-        taken, skipped, count, literals, shift, mask = 0, 0, 0, np.uint64(0), 0, 0
-        while count < 4 and mask == 0:
+        taken, skipped, count, literals = 0, 0, 0, ZERO
+        while count < 4:
             found = table[index >> taken]
             symbol, bits = found >> 4, found & 15
             if bits == 0 or taken + bits > LONGEST:
@@ -133,26 +131,21 @@ def _entries(table, out):
                 elif symbol == 0:
                     break
                 else:
-                    literals |= np.uint64(symbol) << np.uint64(32 + 8 * count)
+                    literals |= np.uint64(symbol) << np.uint64(8 * count)
                     count += 1
             else:
-                length, extra = LENGTHS[0, symbol], LENGTHS[1, symbol]
-                more = taken + bits + extra + 1
-                if symbol == NONE or skipped == 0 or count > 0 or more > LONGEST_ENTRY:
+                # Whether a zero lies before it is not looked at: if none does, the checksum of the stream tells.
+                more = bits + LENGTHS[1, symbol]
+                if symbol == NONE or count > 0 or taken + more >= LONGEST or index >> (taken + more) & 1:
                     break
-                if more > LONGEST:
-                    shift, mask = taken + bits, (2 << extra) - 1
-                elif index >> (more - 1) & 1:
-                    break
-                else:
-                    length += index >> (taken + bits) & ((1 << extra) - 1)
+                length = LENGTHS[0, symbol] + (index >> (taken + bits) & ((1 << LENGTHS[1, symbol]) - 1))
                 if skipped + length > FARTHEST:
-                    mask = 0
                     break
                 skipped += length
-                bits += extra + 1
+                bits = more + 1
             taken += bits
-        out[index] = np.uint64(taken | shift << 6 | mask << 10 | skipped << 16 | count << 26) | literals
+        sizes = np.uint64(taken << 26 | skipped << 10 | skipped + count)
+        out[index] = sizes << S32 | literals
 
 
 @kernel
@@ -175,11 +168,10 @@ def _first_bits(packed, where):
 
 
 @kernel
-def _write(entry, bits, out, at):
+def _write(entry, out, at):
     """Write the literals of an entry behind the zeros it skips; return the byte behind them."""
-    at += np.int64((entry >> S16 & SKIPS) + (bits >> (entry >> S6 & SHIFTS) & (entry >> S10 & MASKS)))
-    store64(out, at, entry >> S32)
-    return at + np.int64(entry >> S26 & LITERALS)
+    store32(out, at + np.int64(entry >> S42 & BYTES), np.uint32(entry & LITERALS))
+    return at + np.int64(entry >> S32 & BYTES)
 
 
 @kernel
@@ -195,7 +187,7 @@ def _fast(packed, where, out, at, table, entries):
         held |= MOST
         for _ in range(4):
             entry = entries[bits & INDEX]
-            taken = entry & TAKES
+            taken = entry >> S58
             if taken == ZERO:
                 if held >= RARE:
                     at, taken = _match(bits, out, at, table)
@@ -204,7 +196,7 @@ def _fast(packed, where, out, at, table, entries):
                     bits >>= taken
                     held -= taken
                 break
-            at = _write(entry, bits, out, at)
+            at = _write(entry, out, at)
             bits >>= taken
             held -= taken
     return 8 * place - np.int64(held), at
@@ -229,7 +221,7 @@ def _fast_two(packed, where, out, table, entries, packed2, where2, out2, table2,
         held2 |= MOST
         for _ in range(4):
             entry, entry2 = entries[bits & INDEX], entries2[bits2 & INDEX]
-            taken, taken2 = entry & TAKES, entry2 & TAKES
+            taken, taken2 = entry >> S58, entry2 >> S58
             if taken == ZERO or taken2 == ZERO:
                 ended = False
                 if taken == ZERO and held >= RARE:
@@ -245,10 +237,10 @@ def _fast_two(packed, where, out, table, entries, packed2, where2, out2, table2,
                 if ended:
                     return 8 * place - np.int64(held), at, 8 * place2 - np.int64(held2), at2
                 break
-            at = _write(entry, bits, out, at)
+            at = _write(entry, out, at)
             bits >>= taken
             held -= taken
-            at2 = _write(entry2, bits2, out2, at2)
+            at2 = _write(entry2, out2, at2)
             bits2 >>= taken2
             held2 -= taken2
     return 8 * place - np.int64(held), at, 8 * place2 - np.int64(held2), at2
