@@ -10,6 +10,7 @@ import mmap
 import os
 import tempfile
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 Raw = NDArray[np.uint8]
 HEAD = 64  # bytes before a slot's data; the first eight say which sending was given back last
+FEW = 2  # shared slots of a process that are made without waiting for one to be given back
+PATIENCE = 0.02  # seconds of waiting then: to make another, and to map it, takes longer
 WORTH_KEEPING = 1 << 18  # bytes; the allocator keeps smaller blocks by itself
 
 
@@ -75,7 +78,7 @@ class Ring:
         if size < WORTH_KEEPING:
             return np.empty(size, np.uint8)
         with self._lock:
-            free = [slot for slot in self.slots if slot.free]
+            free = self._free()
             for slot in free:
                 if size <= slot.size <= 4 * size:
                     return slot.lend(size)
@@ -85,6 +88,13 @@ class Ring:
                 return np.empty(size, np.uint8)
             self.slots.append(Slot(size, shared=self.shared))
             return self.slots[-1].lend(size)
+
+    def _free(self) -> list[Slot]:
+        """Return the slots that are free; of shared ones, if there are a few, wait a moment for one."""
+        until = time.monotonic() + PATIENCE if self.shared and len(self.slots) >= FEW else 0.0
+        while not (free := [slot for slot in self.slots if slot.free]) and time.monotonic() < until:
+            time.sleep(PATIENCE / 20)
+        return free
 
 
 def can_share() -> bool:

@@ -65,6 +65,19 @@ def test_memory_is_lent_again_when_the_last_view_is_gone():
     assert ring.take(3 << 20).size == 3 << 20  # of another size
 
 
+def test_a_third_shared_slot_is_made_only_where_none_comes_back(monkeypatch):
+    ring = memory.Ring(16, shared=True)
+    monkeypatch.setattr(memory, "PATIENCE", 60)
+    held = [ring.take(1 << 20), ring.take(1 << 20)]
+    monkeypatch.setattr("time.sleep", lambda _: held.clear())  # as the trainer's process may meanwhile
+    assert ring.take(1 << 20).size == 1 << 20
+    assert len(ring.slots) == 2
+    held = [ring.take(1 << 20), ring.take(1 << 20)]
+    monkeypatch.setattr(memory, "PATIENCE", 0)
+    held.append(ring.take(1 << 20))
+    assert len(ring.slots) == 3
+
+
 # -- torch --
 
 
