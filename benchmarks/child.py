@@ -75,7 +75,7 @@ def call(python: str, module: str, request: Request, *, watch: bool = False) -> 
         When the child fails; its own words are on stderr.
     """
     text = json.dumps(request | {"spawned": time.time()})
-    environment = os.environ | (KEEP_MEMORY if request.get("keep") else {})
+    environment = users_environment() | (KEEP_MEMORY if request.get("keep") else {})
     command = [python, "-m", module, text]
     child = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
     tree = _Watch(child.pid) if watch else None
@@ -86,6 +86,14 @@ def call(python: str, module: str, request: Request, *, watch: bool = False) -> 
     if tree is not None:
         answer["tree"], answer["anonymous"] = tree.stop()
     return answer
+
+
+def users_environment() -> dict[str, str]:
+    """Return the environment, in which Python keeps the bytecode it compiled, as it does unless told not to.
+
+    Else each process compiles all of this project again, and nothing of a peer, whose bytecode was made by pip.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def serve(load: Callable[[Request], dict[str, str]], tasks: Mapping[str, Task]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.child import PROJECT, call
+from benchmarks.child import PROJECT, call, users_environment
 
 BAR = 0.5  # seconds before real work
 
@@ -23,7 +22,7 @@ def measure(repeats: int, cores: int) -> list[dict[str, Any]]:
 
 
 def _measure(folder: Path, repeats: int, cores: int) -> list[dict[str, Any]]:
-    environment = os.environ | {"DVSPREP_ROOT": str(folder / "root"), "NUMBA_CACHE_DIR": str(folder / "numba")}
+    environment = users_environment() | {"DVSPREP_ROOT": str(folder / "root"), "NUMBA_CACHE_DIR": str(folder / "numba")}
     frames = ["-m", "dvsprep", "frames", "sample", "--split-by", "number", "-T"]
     bare = [_run(["-c", "pass"], environment) for _ in range(repeats)]
     helped = [_run(["-m", "dvsprep", "--help"], environment) for _ in range(repeats)]

@@ -1,5 +1,6 @@
 """The kernels' decorator: no GIL, a compile cache where one can be written, and an import that never fails."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -145,3 +146,15 @@ print("scipy.linalg" in sys.modules, numba.np.arraymath._HAVE_BLAS)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split("\n")[:2] == ["[]", "True True"]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["collecting", "not collecting"])
+def test_garbage_is_collected_again_after_numba_started_if_it_was_before(before):
+    was = gc.isenabled()
+    (gc.enable if before else gc.disable)()
+    try:
+        with jit._uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled() is before
+    finally:
+        (gc.enable if was else gc.disable)()

@@ -200,12 +200,11 @@ def warm_up(sensor: tuple[int, int]) -> None:
     sparse.compress(np.zeros(sparse.SMALLEST, np.uint8))
     mapped.warm_up()
     spare = np.zeros(8, np.uint8)
-    for pack, unpack, dtype in (
-        (made.pack_bits, made.unpack_bits, np.uint8),
-        (made.pack_wide, made.unpack_wide, np.uint16),
-    ):
-        pack(np.zeros(0, dtype), 1, spare)
-        unpack(planes, 1, np.zeros(0, dtype))
+    made.pack_bits(np.zeros(0, np.uint8), 1, spare)
+    made.unpack_bits(planes, 1, np.zeros(0, np.uint8))
+    if max(sensor) > 256:
+        made.pack_wide(np.zeros(0, np.uint16), 1, spare)
+        made.unpack_wide(planes, 1, np.zeros(0, np.uint16))
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ between ``edges[k]`` and ``edges[k + 1]`` make frame k.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from dvsprep.errors import FormatError
 from dvsprep.integrate import _kernels
@@ -18,6 +19,8 @@ from dvsprep.types import Array, Events, Tail
 Edges = NDArray[np.int64]
 Memory = Callable[[tuple[int, ...]], Array]
 COUNT_TYPES = (np.uint8, np.uint16, np.uint32)
+
+_warming = threading.Lock()
 
 
 def number_edges(n: int, T: int) -> Edges:
@@ -59,6 +62,18 @@ def duration_edges(t: NDArray[np.int64], duration: int, tail: Tail = "keep") -> 
     return edges
 
 
+def warm_up(H: int, W: int, dtype: DTypeLike) -> None:
+    """Compile the counting kernels for frames of a type, in one thread at a time: else Numba can crash (issue 4807).
+
+    Compiled or loaded already, they take some microseconds.
+    """
+    y, x = (np.zeros(0, np.uint8 if side <= 256 else np.uint16) for side in (H, W))
+    out = np.zeros((1, 2, 1, 1), dtype)
+    with _warming:
+        _kernels.count(x, y, np.zeros(0, np.uint8), np.zeros(2, np.int64), 0, out)
+        _kernels.sums(out, np.zeros(2, np.int64))
+
+
 def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2, out: Array | Memory | None = None) -> Array:
     """Return counts [T, C, H, W] in the smallest type that holds them; hot pixels make a larger one necessary.
 
@@ -74,6 +89,8 @@ def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2, out:
     if not len(x) == len(y) == len(events["p"]) or (len(x) and (x.max() >= W or y.max() >= H)):
         raise FormatError(f"events that do not fit the sensor of {W} x {H} (width x height)")
     for dtype in COUNT_TYPES:
+        if dtype != COUNT_TYPES[0]:  # by hot pixels alone: no first run should wait for what it may never need
+            warm_up(H, W, dtype)
         if out is None or out.dtype != dtype:
             out = np.zeros(shape, dtype)
         else:

@@ -119,12 +119,7 @@ def widen(events: Events) -> Events:
 
 
 def warm_up(H: int, W: int) -> None:
-    """Compile the counting kernels once, before workers start: concurrent first compiles can crash Numba (4807)."""
-    from dvsprep.integrate import _kernels, builtin
+    """Compile the counting kernels for nearly all frames, before workers start; others when they are met."""
+    from dvsprep.integrate import builtin
 
-    y, x = (np.zeros(0, np.uint8 if side <= 256 else np.uint16) for side in (H, W))
-    edges, p = np.zeros(2, np.int64), np.zeros(0, np.uint8)
-    for dtype in builtin.COUNT_TYPES:
-        out = np.zeros((1, 2, 1, 1), dtype)
-        _kernels.count(x, y, p, edges, np.iinfo(dtype).max, out)
-        _kernels.sums(out, np.zeros(2, np.int64))
+    builtin.warm_up(H, W, builtin.COUNT_TYPES[0])

@@ -1,5 +1,8 @@
 """The built-in integrators: values of the published descriptions, the naive twins, count types, conservation."""
 
+import subprocess
+import sys
+
 import naive
 import numpy as np
 import pytest
@@ -184,12 +187,34 @@ def test_warm_up_compiles_for_every_column_and_count_type():
     sides = (34, 300)
     for extent in sides:
         warm_up(extent, extent)
+        for wide in builtin.COUNT_TYPES[1:]:
+            builtin.warm_up(extent, extent, wide)
     before = len(_kernels.count.signatures), len(_kernels.sums.signatures)
     for extent in sides:
         for n in (10, 300, 70_000):
             zeros = np.zeros(n, np.uint8)
             integrate({"t": np.arange(n), "x": zeros, "y": zeros, "p": zeros}, FrameSpec("number", T=1), extent, extent)
     assert (len(_kernels.count.signatures), len(_kernels.sums.signatures)) == before
+
+
+HOT = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from dvsprep.integrate import _kernels, builtin, warm_up
+warm_up(34, 34)
+print(len(_kernels.count.signatures), len(_kernels.sums.signatures))
+zeros = np.zeros(300, np.uint8)
+events, edges = {"t": np.arange(300), "x": zeros, "y": zeros, "p": zeros}, np.array([0, 300])
+with ThreadPoolExecutor(4) as pool:
+    made = list(pool.map(lambda _: builtin.frames(events, edges, 34, 34), range(8)))
+print({frames.dtype.name for frames in made}, {int(frames[0, 0, 0, 0]) for frames in made})
+print(len(_kernels.count.signatures), len(_kernels.sums.signatures))
+"""
+
+
+def test_kernels_for_hot_pixels_are_compiled_when_threads_meet_one_and_not_before():
+    run = subprocess.run([sys.executable, "-c", HOT], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["1 1", "{'uint16'} {300}", "2 2"]
 
 
 @settings(deadline=None)
