@@ -46,7 +46,7 @@ def _uncollected() -> Iterator[None]:
 with _uncollected(), _without_blas():
     import numba
     import numba.np.arraymath  # where it looks; with the first kernel it would be imported anyway
-    from llvmlite import ir
+    from llvmlite import binding, ir
     from numba.core import config, types
     from numba.core.registry import cpu_target
     from numba.extending import intrinsic
@@ -144,6 +144,33 @@ def swap64(_: Any, word: Any) -> Any:  # noqa: ARG001
         return builder.bswap(args[0])
 
     return types.uint64(types.uint64), generate
+
+
+def moves_bits() -> bool:
+    """Tell whether this processor has PDEP and PEXT (BMI2) as instructions: AMD's before Zen 3 take a bit at a time.
+
+    Where Numba is told what to compile for, they are not counted on.
+    """
+    if settings.CPU_NAME is not None or settings.CPU_FEATURES is not None:
+        return False
+    slow = ("bdver4", "znver1", "znver2")
+    return bool(binding.get_host_cpu_features().get("bmi2")) and binding.get_host_cpu_name() not in slow
+
+
+def _bmi2(name: str) -> Kernel:
+    def typed(_: Any, word: Any, mask: Any) -> Any:  # noqa: ARG001
+        def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+            word = ir.IntType(64)
+            function = ir.FunctionType(word, [word, word])
+            return builder.call(builder.module.declare_intrinsic(f"llvm.x86.bmi.{name}.64", (), function), args)
+
+        return types.uint64(types.uint64, types.uint64), generate
+
+    return _word(typed)
+
+
+deposit64, extract64 = _bmi2("pdep"), _bmi2("pext")
+"""Give the lowest bits of a uint64 the places of a mask's bits, and the reverse; only where :func:`moves_bits`."""
 
 
 @_word

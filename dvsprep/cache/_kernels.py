@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dvsprep.jit import kernel, load64, store64, swap64
+from dvsprep.jit import deposit64, extract64, kernel, load64, moves_bits, store64, swap64
 
 FEW = 512  # times that are passed over at once; sums of 64 pairs of bytes fit in 16 bits
 U8, U16, U32, U64 = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(64)
 BYTES, PAIRS, HALVES = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0xFFFFFFFF)
+ONE, ONES = np.uint64(1), np.uint64(0x0101010101010101)
 
 
 @kernel
@@ -107,19 +108,51 @@ def find_times(planes, size, n, now, wanted, k, base, positions):
 
 
 @kernel
+def gather_in_steps(word, bits):
+    """Move the lowest ``bits`` of each byte, above which there are zeros, beside each other."""
+    word = ((word & (BYTES << U8)) >> (U8 - bits)) | (word & BYTES)
+    word = ((word & (PAIRS << U16)) >> (U16 - bits - bits)) | (word & PAIRS)
+    return ((word & (HALVES << U32)) >> (U32 - np.uint64(4) * bits)) | (word & HALVES)
+
+
+@kernel
+def spread_in_steps(word, bits):
+    """Undo :func:`gather_in_steps`; what is above eight values does not count."""
+    two, four = bits + bits, np.uint64(4) * bits
+    m4, m2, m1 = (ONE << four) - ONE, (ONE << two) - ONE, (ONE << bits) - ONE
+    m2 |= m2 << U32
+    m1 |= m1 << U16
+    m1 |= m1 << U32
+    word = ((word >> four & m4) << U32) | (word & m4)
+    word = (((word >> two) & m2) << U16) | (word & m2)
+    return (((word >> bits) & m1) << U8) | (word & m1)
+
+
+@kernel
+def gather_at_once(word, bits):
+    """Do :func:`gather_in_steps` in one instruction."""
+    return extract64(word, ONES * ((ONE << bits) - ONE))
+
+
+@kernel
+def spread_at_once(word, bits):
+    """Do :func:`spread_in_steps` in one instruction."""
+    return deposit64(word, ONES * ((ONE << bits) - ONE))
+
+
+gather, spread = (gather_at_once, spread_at_once) if moves_bits() else (gather_in_steps, spread_in_steps)
+
+
+@kernel
 def pack_bits(values, bits, out):
     """Pack ``values : uint8[n]``, ``bits`` <= 8 bits each, the highest bit first.
 
     ``out`` holds zeros, n * bits / 8 bytes and 8 more to spare: eight values are written at a time.
     """
     b, step = np.uint64(bits), np.int64(bits)
-    s1, s2, s3, top = U8 - b, U16 - b - b, U32 - np.uint64(4) * b, U64 - U8 * b
+    top = U64 - U8 * b
     for g in range(values.size // 8):
-        w = swap64(load64(values, 8 * g))
-        w = ((w & (BYTES << U8)) >> s1) | (w & BYTES)
-        w = ((w & (PAIRS << U16)) >> s2) | (w & PAIRS)
-        w = ((w & (HALVES << U32)) >> s3) | (w & HALVES)
-        store64(out, g * step, swap64(w << top))
+        store64(out, g * step, swap64(gather(swap64(load64(values, 8 * g)), b) << top))
     for i in range(values.size // 8 * 8, values.size):
         last = i * step + step - 1  # bit
         word = np.int64(values[i]) << (7 - (last & 7))
@@ -132,19 +165,10 @@ def pack_bits(values, bits, out):
 def unpack_bits(packed, bits, out):
     """Undo :func:`pack_bits` for the first n values, n any number; nothing behind ``packed`` is read."""
     b, step = np.uint64(bits), np.int64(bits)
-    b2, b4, top = b + b, np.uint64(4) * b, U64 - U8 * b
-    one = np.uint64(1)
-    m4, m2, m1 = (one << b4) - one, (one << b2) - one, (one << b) - one
-    m2 |= m2 << U32
-    m1 |= m1 << U16
-    m1 |= m1 << U32
+    top = U64 - U8 * b
     groups = max(0, min(out.size // 8, (packed.size - 8) // step + 1))
     for g in range(groups):
-        w = swap64(load64(packed, g * step)) >> top
-        w = ((w >> b4) << U32) | (w & m4)
-        w = (((w >> b2) & m2) << U16) | (w & m2)
-        w = (((w >> b) & m1) << U8) | (w & m1)
-        store64(out, 8 * g, swap64(w))
+        store64(out, 8 * g, swap64(spread(swap64(load64(packed, g * step)) >> top, b)))
     for i in range(8 * groups, out.size):
         last = i * step + step - 1  # bit
         low = np.int64(packed[last >> 3])

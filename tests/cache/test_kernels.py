@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dvsprep import jit
 from dvsprep.cache import _kernels
 
 
@@ -81,3 +82,35 @@ def test_bits_are_packed_one_behind_the_other_and_come_back(width, n, seed, left
     out = np.zeros(max(0, len(values) - left_out), dtype)
     unpack(packed[:size].copy(), width, out)
     np.testing.assert_array_equal(out, values[: len(out)])
+
+
+@settings(deadline=None, max_examples=200)
+@given(bits=st.integers(1, 8), values=st.lists(st.integers(0, 255), min_size=8, max_size=8), above=st.integers(0, 255))
+def test_eight_values_are_moved_in_steps_as_one_by_one(bits, values, above):
+    moves = [(_kernels.gather_in_steps, _kernels.spread_in_steps)]
+    if jit.moves_bits():  # elsewhere nothing calls the other two
+        moves.append((_kernels.gather_at_once, _kernels.spread_at_once))
+    own = [value % (1 << bits) for value in values]
+    apart = sum(value << (8 * k) for k, value in enumerate(own))
+    together = sum(value << (bits * k) for k, value in enumerate(own))
+    behind = above << (8 * bits) if bits < 8 else 0
+    for gather, spread in moves:
+        assert gather(np.uint64(apart), np.uint64(bits)) == together
+        assert spread(np.uint64(together | behind), np.uint64(bits)) == apart
+
+
+def test_bits_are_moved_at_once_only_where_that_is_known_to_be_fast(monkeypatch):
+    def on(cpu, **features):
+        monkeypatch.setattr(jit.binding, "get_host_cpu_name", lambda: cpu)
+        monkeypatch.setattr(jit.binding, "get_host_cpu_features", lambda: features)
+        return jit.moves_bits()
+
+    monkeypatch.setattr(jit.settings, "CPU_NAME", None)
+    monkeypatch.setattr(jit.settings, "CPU_FEATURES", None)
+    assert on("znver4", bmi2=True)
+    assert on("skylake", bmi2=True)
+    assert not on("znver2", bmi2=True)
+    assert not on("nehalem", bmi2=False)
+    assert not on("apple-m1")
+    monkeypatch.setattr(jit.settings, "CPU_NAME", "generic")
+    assert not on("znver4", bmi2=True)
