@@ -11,14 +11,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep.jit import kernel, lowest64, nonzero64, store64, swap64
+from dvsprep.jit import kernel, lowest64, nonzero64, store64
 
 LONGEST = 12  # bits of a code
 RUN = 259  # zeros in a word: a literal and the longest match
 NONE = 256  # the symbol that ends a block
 SYMBOLS = 286  # literals, the end of a block, lengths of matches
 PIECE = 2048  # bytes, about 16 rows of a frame
-ADLER = np.uint64(65_521)
+SUM = 4  # bytes behind a stream, for its Adler-32
+WIDEST = np.uint64(56)  # bits of two words; seven may be held before them
 
 
 def _matches() -> NDArray[np.int64]:
@@ -38,7 +39,7 @@ MATCHES = _matches()
 HEAD_LENGTHS = np.array([3, *[4] * 12, 0, 0, 0, 0, 4, 4], np.int64)
 HEAD_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
 HEAD_BYTES = 384  # more than the head and end of a block take: 287 codes of up to 11 bits, and a few
-ZERO, ONE, S3, S6, S32, S48, S56 = (np.uint64(n) for n in (0, 1, 3, 6, 32, 48, 56))
+ZERO, ONE, S3, S6, S56 = (np.uint64(n) for n in (0, 1, 3, 6, 56))
 PART, WHOLE, LOW6, LOW56 = (np.uint64(n) for n in (7, 0x38, 63, (1 << 56) - 1))
 
 
@@ -237,38 +238,47 @@ def _write_head(lengths, out, at, held, bits):
 
 
 @kernel
-def _put_bytes(raw, start, end, words, out, at, held, bits, sums):
-    """Write the bytes ``[start, end)``, runs of zeros and what is between them; return at, held and bits.
-
-    ``sums : uint64[2]``: the sum of the bytes and of the bytes times (end - position) are written.
-    """
-    n, after, total, weighted = np.uint64(end), np.uint64(start), ZERO, ZERO
+def _put_bytes(raw, start, end, words, out, at, held, bits):
+    """Write the bytes ``[start, end)``, runs of zeros and what is between them; return at, held and bits."""
+    n, after = np.uint64(end), np.uint64(start)
     for base in range(start, end, 64):
         left = _nonzero(raw, base, end)
         while left:
             place = np.uint64(base) + lowest64(left)
             left &= left - ONE
-            byte, zeros = np.uint64(raw[place]), place - after
-            after = place + ONE
+            zeros = place - after
             while zeros > np.uint64(RUN):
                 at, held, bits = _put_run(np.uint64(RUN), words, out, at, held, bits)
                 zeros -= np.uint64(RUN)
-            run, literal = words[1, zeros], words[0, byte]
-            bits |= (run >> S6 | (literal >> S6) << (run & LOW6)) << held
-            held += run + literal  # of which six bits count
+            word, length = _run_and_byte(words, zeros, raw[place])
+            after = place + ONE
+            if left:  # two at a time: only what comes behind both has to wait for what lies before them
+                place = np.uint64(base) + lowest64(left)
+                second, more = _run_and_byte(words, place - after, raw[place])
+                if length + more <= WIDEST:
+                    left &= left - ONE
+                    word |= second << length
+                    length += more
+                    after = place + ONE
+            bits |= word << held
+            held += length
             store64(out, np.int64(at), bits)
-            at += (held & LOW6) >> S3
+            at += held >> S3
             bits >>= held & WHOLE
             held &= PART
-            total += byte
-            weighted += byte * (n - place)
     zeros = n - after
     while zeros > ZERO:
         run = min(zeros, np.uint64(RUN))
         at, held, bits = _put_run(run, words, out, at, held, bits)
         zeros -= run
-    sums[0], sums[1] = total, weighted
     return at, held, bits
+
+
+@kernel
+def _run_and_byte(words, zeros, byte):
+    """Return what stands for a run of at most RUN zeros and the byte behind it, and how many bits that is."""
+    run, literal = words[1, zeros], words[0, byte]
+    return run >> S6 | (literal >> S6) << (run & LOW6), (run + literal) & LOW6
 
 
 @kernel
@@ -284,6 +294,8 @@ def _put_run(zeros, words, out, at, held, bits):
 @kernel
 def compress(raw, size, block, largest, step, out, ends):
     """Make a zlib stream (RFC 1950) of each ``size`` bytes of ``raw : uint8[n]``, in blocks of ``block`` bytes.
+
+    The last SUM bytes of each are left to the caller: a library finds the sum of bytes faster.
 
     All streams have the same codes, one for their first blocks, one for their second ones, ...
 
@@ -305,21 +317,16 @@ def compress(raw, size, block, largest, step, out, ends):
         for start in range(b * block, raw.size, size):
             _look(raw, start, min(start + block, start // size * size + size), step, seen, runs)
         _make_code(seen, runs, np.int64(largest[b]), step, lengths[b], words[b])
-    at, sums = ZERO, np.zeros(2, np.uint64)
+    at = ZERO
     for k in range(ends.size):
         store64(out, np.int64(at), np.uint64(0x0178))
-        at, held, bits, behind = at + np.uint64(2), ZERO, ZERO, (k + 1) * size
-        low, high = ONE, np.uint64(size)
+        at, held, bits = at + np.uint64(2), ZERO, ZERO
         for b in range(blocks):
-            start, end = k * size + b * block, min(k * size + b * block + block, behind)
+            start, end = k * size + b * block, min(k * size + b * block + block, (k + 1) * size)
             at, held, bits = _put(np.uint64((b == blocks - 1) | 2 << 1 | 3 << 56), out, at, held, bits)
             at, held, bits = _write_head(lengths[b], out, at, held, bits)
-            at, held, bits = _put_bytes(raw, start, end, words[b], out, at, held, bits, sums)
+            at, held, bits = _put_bytes(raw, start, end, words[b], out, at, held, bits)
             word = words[b, 0, NONE]
             at, held, bits = _put(word >> S6 | (word & LOW6) << S56, out, at, held, bits)
-            low += sums[0]
-            high += sums[1] + sums[0] * np.uint64(behind - end)
-        at += np.uint64(held > ZERO)
-        store64(out, np.int64(at), swap64((high % ADLER) << S48 | (low % ADLER) << S32))
-        at += np.uint64(4)
+        at += np.uint64(held > ZERO) + np.uint64(SUM)
         ends[k] = np.int64(at)

@@ -27,7 +27,7 @@ except ImportError:
 BLOCK = 1 << 22  # bytes that have one code; a chunk of frames is mostly one block
 MANY, STEP = 1 << 16, 8  # bytes from which on only one piece in so many is looked at for the code
 KEPT = 1 << 24  # bytes a thread keeps to write to
-SMALLEST, LARGEST = 1 << 12, 1 << 28  # bytes: of fewer libraries are faster, of more the sums for Adler-32 overflow
+SMALLEST = 1 << 12  # bytes: of fewer libraries are faster
 LOOKED_AT = 1 << 12  # bytes, about, from which it is told how many are zeros
 MOST = 0.4  # of them may be other than zero; with more, libraries are as fast
 WORTH_READING = 1 << 17  # bytes; in fewer the tables that a reader makes first do not pay
@@ -48,7 +48,7 @@ def compress(raw: Array, size: int | None = None) -> list[bytes] | None:
     from dvsprep.cache import _kernels_deflate  # not at the top: who only looks into a cache need not wait for Numba
 
     size = raw.size if size is None else size
-    if not SMALLEST <= size < LARGEST:
+    if size < SMALLEST:
         return None
     some = raw[:: raw.size // LOOKED_AT | 1]
     if np.count_nonzero(some) > MOST * some.size:
@@ -59,6 +59,8 @@ def compress(raw: Array, size: int | None = None) -> list[bytes] | None:
     largest = np.array([streams[:, start : start + BLOCK].max() for start in range(0, size, BLOCK)], np.uint8)
     out = _scratch(ends.size * _kernels_deflate.most_bytes(size, BLOCK))
     _kernels_deflate.compress(raw, size, BLOCK, largest, step, out, ends)
+    for end, stream in zip(ends.tolist(), streams, strict=True):
+        struct.pack_into(">I", out, end - _kernels_deflate.SUM, _adler32(stream))
     packed = out[: ends[-1]].tobytes()
     return [packed] if ends.size == 1 else [packed[a:b] for a, b in itertools.pairwise([0, *ends.tolist()])]
 
