@@ -20,12 +20,14 @@ from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, r
 from dvsprep.cache.loading import scratch
 from dvsprep.cache.packing import PackHow, Piece, pack_events
 from dvsprep.cache.read import EventCache
+from dvsprep.cache.times import load_sparse
 from dvsprep.cache.write import Publishing, build, write_cache
 from dvsprep.errors import IntegrityError, PluginError
 from dvsprep.types import Array, FrameSpec
 
 BATCH_EVENTS = 1 << 18  # about what one task packs or integrates
 BATCH_SAMPLES = 256  # small ones
+MANY_EVENTS = 1 << 27  # of which times are unpacked so much faster that what it takes to load pays, 20 ms
 SMALL = 1 << 14  # events of a sample for which threads do not pay
 MIN_CHUNK, MAX_CHUNK = 1 << 10, 1 << 16  # events
 
@@ -244,6 +246,8 @@ def frames_cache(
             return
         warm_up(source.sensor)
         source.map()
+        if integrate.needs_times(spec) and int(source.small("n_events")[indices].sum()) >= MANY_EVENTS:
+            load_sparse(source)
         typical = int(source.small("n_events").mean())
         chosen = executor or (_suited("threads", typical) if spec.plugin is None else "processes")
         for samples in parallel.run(pack_frames, tasks, chosen, jobs=jobs):

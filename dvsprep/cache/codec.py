@@ -1,8 +1,8 @@
 """How a chunk's bytes are packed: outside HDF5, without the GIL, yet exactly as its own filters would.
 
 HDF5's filter pipeline runs under one global lock; packing in the workers and writing whole chunks does not. Only what
-every HDF5 library has is used: deflate (``sparse`` packs frames, ISA-L packs all else and libdeflate unpacks where
-their wheels exist, zlib elsewhere), shuffle and N-Bit.
+every HDF5 library has is used: deflate (``sparse`` packs frames and times, ISA-L packs all else and libdeflate unpacks
+where their wheels exist, zlib elsewhere), shuffle and N-Bit.
 """
 
 from __future__ import annotations
@@ -161,8 +161,12 @@ class Packing:
         return [self.pack(rows[start : start + chunk], chunk) for start in range(0, len(rows), chunk)]
 
     def deflate_times(self, planes: Array) -> Chunk:
-        """Do :meth:`deflate` for differences of times, of which too few are zero for anything but ISA-L."""
-        return Chunk(0, _pack(planes, 1))
+        """Do :meth:`deflate` for differences of times, a full chunk of which is small but for a few of its bytes.
+
+        However few are zero, one code for all of them beats a search for repeats. In fewer bytes ISA-L is faster.
+        """
+        streams = sparse.compress(planes, most=1) if planes.size >= sparse.WORTH_READING else None
+        return Chunk(0, streams[0] if streams else _pack(planes, 1))
 
     def inflate(self, chunk: Chunk, size: int) -> Bytes:
         """Undo deflate alone; ``size`` bytes come out, still shuffled or in bits."""
@@ -176,10 +180,19 @@ class Packing:
             raise IntegrityError(f"a chunk holds {len(data)} bytes, expected {size}")
         return data
 
-    def _inflate_into(self, chunk: Chunk, out: Array) -> None:
-        """Undo deflate alone, into all of ``out : uint8[n]``."""
-        if not self.is_deflated(chunk) or not sparse.decompress([chunk.data], [out])[0]:
-            out[:] = np.frombuffer(self.inflate(chunk, out.size), np.uint8)
+    def inflate_into(self, chunks: Sequence[Chunk], outs: Sequence[Array]) -> None:
+        """Undo deflate alone, of each chunk into all of its ``out : uint8[n]``; faster than :meth:`inflate` one by one.
+
+        That is, where :mod:`~dvsprep.cache.sparse` can do it; sparse.AT_ONCE chunks are best given at a time.
+        """
+        for chunk, out, done in zip(chunks, outs, self._inflate_sparse(chunks, outs), strict=True):
+            if not done:
+                out[:] = np.frombuffer(self.inflate(chunk, out.size), np.uint8)
+
+    def _inflate_sparse(self, chunks: Sequence[Chunk], outs: Sequence[Array]) -> list[bool]:
+        if not all(self.is_deflated(chunk) for chunk in chunks):
+            return [False] * len(chunks)
+        return sparse.decompress([chunk.data for chunk in chunks], outs)
 
     @functools.cached_property
     def _skip(self) -> int:
@@ -205,9 +218,9 @@ class Packing:
 
         Faster than one by one, where :mod:`~dvsprep.cache.sparse` can do it.
         """
-        if self.shuffles or self.bits or not all(self.is_deflated(chunk) for chunk in chunks):
+        if self.shuffles or self.bits:
             return [False] * len(chunks)
-        return sparse.decompress([chunk.data for chunk in chunks], list(out.reshape(len(out), -1).view(np.uint8)))
+        return self._inflate_sparse(chunks, list(out.reshape(len(out), -1).view(np.uint8)))
 
     def unpack(self, chunk: Chunk, out: Array, rows: int) -> None:
         """Unpack the first ``len(out)`` rows of a chunk of ``rows`` rows, all of them straight into ``out``."""
@@ -217,7 +230,7 @@ class Packing:
             _from_bits(self.inflate(chunk, values * self.bits // 8 + 1), self.bits, out)
             return
         if not self.shuffles and len(out) == rows and out.flags.c_contiguous:
-            self._inflate_into(chunk, out.reshape(-1).view(np.uint8))
+            self.inflate_into([chunk], [out.reshape(-1).view(np.uint8)])
             return
         raw = np.frombuffer(self.inflate(chunk, values * size), np.uint8)
         if self.shuffles and size > 1:

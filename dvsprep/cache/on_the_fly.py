@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from dvsprep.cache import loading
 from dvsprep.cache.read import EventCache
+from dvsprep.cache.times import load_sparse
 from dvsprep.integrate import integrate, integrator, needs_times, warm_up
 from dvsprep.types import Array, Events, FrameSpec
 
@@ -53,6 +55,8 @@ class EventFrames(loading.Frames):
         if self.spec.plugin is not None or self.jitter is not None:
             return [self[i] for i in indices]  # a user's Python: it may not be meant for threads
         self.events.map()
+        if needs_times(self.spec) and multiprocessing.parent_process() is None:  # not in workers: as of frame caches
+            load_sparse(self.events)
         wanted = [self.events.index(i) for i in indices]
         if self.spec.T is not None:
             shape = (self.spec.T, self.events.channels, *self.sensor)

@@ -1,7 +1,8 @@
 """Deflate for chunks that are mostly zeros, as frames are: faster and smaller than what libraries make of them.
 
 What comes out is a zlib stream (RFC 1950) like any other. Zeros are all that is looked for: what libraries spend on
-finding other repeats is lost on counts of events. Streams of this kind are also read faster, into the caller's memory.
+finding other repeats is lost on counts of events and on differences of their times. Streams of this kind are also
+read faster, into the caller's memory.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ _NOTHING = np.zeros(0, np.uint8)
 _NOTHING.flags.writeable = False
 
 
-def compress(raw: Array, size: int | None = None) -> list[bytes] | None:
+def compress(raw: Array, size: int | None = None, most: float = MOST) -> list[bytes] | None:
     """Return each ``size`` bytes of ``raw : uint8[n]``, n unless told, as a zlib stream.
 
-    None where they hold too few zeros for it to pay.
+    None where more than ``most`` of them, 0 to 1, are other than zero, or where they are too few: it does not pay.
     """
     from dvsprep.cache import _kernels_deflate  # not at the top: who only looks into a cache need not wait for Numba
 
@@ -51,7 +52,7 @@ def compress(raw: Array, size: int | None = None) -> list[bytes] | None:
     if size < SMALLEST:
         return None
     some = raw[:: raw.size // LOOKED_AT | 1]
-    if np.count_nonzero(some) > MOST * some.size:
+    if np.count_nonzero(some) > most * some.size:
         return None
     raw = raw.view()
     raw.flags.writeable = False  # one type for the kernel, wherever the bytes come from

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -9,11 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dvsprep.cache import loading, sparse
 from dvsprep.cache.codec import kernels
 from dvsprep.types import Array
 
 if TYPE_CHECKING:
     from dvsprep.cache.read import EventCache
+
+
+def load_sparse(source: EventCache) -> None:
+    """Load what unpacks large chunks of times side by side, as :func:`sparse.load` does: before threads begin."""
+    if len(source):
+        stored = source._stored_column("dt")
+        if stored.chunks and stored.chunks[0] * stored.dtype.itemsize >= sparse.WORTH_READING:
+            sparse.load()
 
 
 class Times:
@@ -82,11 +92,17 @@ class Times:
             return
         self._rows = stored.chunks[0]
         size = self._rows * stored.dtype.itemsize
-        for at, chunk in self._source._chunks(stored, self._start, self._n):
-            n = min(self._rows, self._n - at)
-            if packing.undoes(chunk):
-                planes = np.frombuffer(packing.inflate(chunk, size), np.uint8)
-                planes.flags.writeable = False  # one type for the kernels, whatever the library returns
-                yield at, n, nothing, planes
-            else:
-                yield at, n, stored.dataset[self._start + at : self._start + at + n], None
+        # Whoever takes a chunk is done with it before the next one comes.
+        planes = loading.scratch("planes", (sparse.AT_ONCE, size), np.dtype(np.uint8))
+        chunks = self._source._chunks(stored, self._start, self._n)
+        while some := list(itertools.islice(chunks, sparse.AT_ONCE)):
+            sound = [k for k, (_, chunk) in enumerate(some) if packing.undoes(chunk)]
+            packing.inflate_into([some[k][1] for k in sound], [planes[k] for k in sound])
+            for k, (at, _) in enumerate(some):
+                n = min(self._rows, self._n - at)
+                if k in sound:
+                    unpacked = planes[k]
+                    unpacked.flags.writeable = False  # one type for the kernels, wherever the bytes lie
+                    yield at, n, nothing, unpacked
+                else:
+                    yield at, n, stored.dataset[self._start + at : self._start + at + n], None

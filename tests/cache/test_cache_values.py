@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
+import h5py
 import making
 import naive
 import numpy as np
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 from making import H, W, at, random_events
 
 from dvsprep import cache
-from dvsprep.cache import write
+from dvsprep.cache import build, sparse, write
 from dvsprep.cache.build import FrameTask, pack_frames
+from dvsprep.cache.codec import Chunk, Packing
+from dvsprep.cache.packing import Piece
+from dvsprep.cache.times import load_sparse
 from dvsprep.errors import ConservationError, FormatError, PluginError, UsageError
 from dvsprep.integrate import identity
 from dvsprep.types import FrameSpec
@@ -261,3 +266,33 @@ def test_times_are_searched_as_an_array_of_them(tmp_path: Path, codec: str, step
         wanted = np.linspace(t[0] - 9, t[-1] + 9, 41).astype(np.int64)
         assert (len(kept), kept[0], kept[-1]) == (len(t), t[0], t[-1])
         assert kept.searchsorted(wanted).tolist() == t.searchsorted(wanted).tolist()
+
+
+@pytest.mark.parametrize("step", [3, 70_000])
+def test_large_chunks_of_times_side_by_side_are_those_one_by_one(tmp_path, monkeypatch, step: int) -> None:
+    """Three and a half chunks, of which the second is a library's: own streams and others, a pair and a half."""
+    pack, packed = Packing.deflate_times, []
+
+    def some_by_library(self, planes):
+        packed.append(pack(self, planes) if len(packed) != 1 else Chunk(0, zlib.compress(planes, 1)))
+        return packed[-1]
+
+    t = 1000 + np.cumsum(np.random.default_rng(0).geometric(0.3, 7 << 15) - 1)
+    t[1 << 17 :] += step
+    events = {"t": t, **{name: np.zeros(len(t), np.uint8) for name in "xyp"}}
+    monkeypatch.setattr(Packing, "deflate_times", some_by_library)
+    how = build.PackHow((H, W), build.MAX_CHUNK, "packed")
+    path = write.write_cache(
+        tmp_path / "e.h5", making.header(1, sensor=(H, W)), [build.pack_events(Piece(0, events), how)]
+    )
+    assert len(packed) == 4
+    wanted = np.linspace(0, t[-1] + 9, 41).astype(np.int64)
+    for load in (lambda source: monkeypatch.setattr(sparse, "_inflate", None), load_sparse):
+        source = cache.EventCache(path)
+        source.map()
+        load(source)
+        np.testing.assert_array_equal(source.compact(0)["t"], t)
+        assert source.compact(0, times="searched")["t"].searchsorted(wanted).tolist() == t.searchsorted(wanted).tolist()
+    assert sparse._inflate is not None
+    with h5py.File(path, "r", locking=False) as file:
+        np.testing.assert_array_equal(t[0] + np.cumsum(file["dt"][: len(t)].astype(np.int64)), t)

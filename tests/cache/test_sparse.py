@@ -38,10 +38,9 @@ def packed(raw, block=sparse.BLOCK):
     """Return what compress makes of bytes, however few or dense they are, in blocks of ``block`` bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse, "SMALLEST", 1)
-        patch.setattr(sparse, "MOST", 1)
         patch.setattr(sparse, "MANY", 1 << 14)  # of more bytes only some are looked at
         patch.setattr(sparse, "BLOCK", block)
-        (stream,) = sparse.compress(raw)
+        (stream,) = sparse.compress(raw, most=1)
     return stream
 
 
@@ -61,9 +60,8 @@ def test_many_streams_at_once_hold_each_its_own_bytes(raw, streams, block):
     size = max(sparse.SMALLEST, raw.size // streams)
     raw = np.resize(raw, streams * size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse, "MOST", 1)
         patch.setattr(sparse, "BLOCK", block)
-        made = sparse.compress(raw, size)
+        made = sparse.compress(raw, size, most=1)
     assert [zlib.decompress(stream) for stream in made] == [part.tobytes() for part in raw.reshape(streams, -1)]
 
 
@@ -105,6 +103,31 @@ def test_frames_are_smaller_than_what_zlib_makes_of_their_runs():
     (stream,) = sparse.compress(frames)
     runs = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     assert len(stream) < 1.01 * len(runs.compress(frames) + runs.flush())
+
+
+@settings(deadline=None, max_examples=30)
+@given(full=st.booleans(), most=st.sampled_from([0, 2, 200, 2**16 - 1]), used=st.floats(0, 1), seed=st.integers(0, 99))
+def test_zlib_gets_differences_of_times_back(full, most, used, seed):
+    n = 1 << 16 if full else 1 << 10
+    steps = np.zeros(n, np.uint16)
+    steps[: int(used * n)] = np.random.default_rng(seed).integers(0, most, int(used * n), endpoint=True)
+    planes = steps.view(np.uint8).reshape(n, 2).T.copy().reshape(-1)
+    packing = Packing(shuffles=True, deflates="all")
+    chunk = packing.deflate_times(planes)
+    assert packing.is_deflated(chunk)
+    assert zlib.decompress(chunk.data) == planes.tobytes()
+    np.testing.assert_array_equal(packing.unpack_whole(chunk, steps.dtype, steps.shape), steps)
+
+
+def test_full_chunks_of_times_are_streams_that_are_read_here():
+    planes = np.zeros(sparse.WORTH_READING, np.uint8)
+    planes[: planes.size // 2] = np.minimum(np.random.default_rng(0).geometric(0.3, planes.size // 2), 255)
+    stream = Packing(shuffles=True, deflates="all").deflate_times(planes).data
+    assert len(stream) < len(zlib.compress(planes, 1))
+    sparse.load()
+    out = np.empty_like(planes)
+    assert sparse.decompress([stream], [out]) == [True]
+    np.testing.assert_array_equal(out, planes)
 
 
 def test_dense_or_few_bytes_are_left_to_the_library():
