@@ -61,7 +61,7 @@ def compress(raw: Array, size: int | None = None, most: float = MOST) -> list[by
     out = _scratch(ends.size * _kernels_deflate.most_bytes(size, BLOCK))
     _kernels_deflate.compress(raw, size, BLOCK, largest, step, out, ends)
     for end, stream in zip(ends.tolist(), streams, strict=True):
-        struct.pack_into(">I", out, end - _kernels_deflate.SUM, _adler32(stream))
+        struct.pack_into(">I", out.data, end - _kernels_deflate.SUM, _adler32(stream))
     packed = out[: ends[-1]].tobytes()
     return [packed] if ends.size == 1 else [packed[a:b] for a, b in itertools.pairwise([0, *ends.tolist()])]
 
