@@ -115,6 +115,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add("--disable-amp", dest="amp", action="store_false", default=None, help="--no-amp")
     add("-j", "--workers", type=natural, help="processes that read samples; 0 on a CPU, 4 for a GPU")
     add("--out-dir", "-out-dir", "--output-dir", type=Path, default=Path("logs"), help="a run's folder lies in it")
+    add("--print-logdir", action="store_true", help="print the folder that this run would write to, and stop")
+    add("--clean", action="store_true", help="delete what an earlier run of these flags left in its folder")
     add("--resume", "-resume", type=Path, metavar="PATH", help="go on from a checkpoint, or from a run's folder")
     add("--seed", type=natural, default=0, help="decides everything random")
     add("--select-by", choices=("val", "test", "last"), default="val", help="which accuracy chooses the best epoch")

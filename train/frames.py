@@ -66,6 +66,8 @@ class FramesTrainer(Trainer):
 
     def get_tb_logdir_name(self, args: Namespace) -> str:
         """Return the field's name: T, batch, optimiser, rate, channels, precision, engine."""
+        if not hasattr(args, "facts"):
+            self.load_data(args)  # the cache tells T, and decides what is left open
         name = f"T{args.T}_b{args.batch_size}_{args.opt}_lr{args.lr:g}_c{args.channels}"
         return name + ("_amp" if args.amp else "") + ("_cupy" if args.backend == "cupy" else "")
 

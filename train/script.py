@@ -1,4 +1,4 @@
-"""A trainer in, a command out: flags from the command line, one JSON line on stdout, one line for an error."""
+"""A trainer in, a command out: flags from the command line, one line (JSON) on stdout, one line for an error."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def main(trainer: Trainer, argv: Sequence[str] | None = None) -> int:
     """Run; return the exit code."""
     name = f"train.{trainer.name}"
     try:
-        result = trainer.main(trainer.get_args_parser().parse(argv))
+        args = trainer.get_args_parser().parse(argv)
+        told = str(trainer.logdir(args)) if args.print_logdir else json.dumps(trainer.main(args))
         if distributed.rank() == 0:
-            print(json.dumps(result), flush=True)  # noqa: T201
+            print(told, flush=True)  # noqa: T201
         distributed.leave()
     except KeyboardInterrupt as stopped:
         say(f"{name}: {stopped or 'interrupted'}")

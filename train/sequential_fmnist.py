@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from dvsprep.errors import UsageError
-from train import distributed, models, plots, script, setup
+from train import distributed, logs, models, plots, script, setup
 from train.arguments import Parser
 from train.images import ImagesTrainer
 from train.logs import say
@@ -42,7 +42,8 @@ class SequentialTrainer(ImagesTrainer):
 
     def get_tb_logdir_name(self, args: Namespace) -> str:
         """Return the field's name: network, batch, optimiser, rate, precision, engine."""
-        name = f"{args.model}_b{args.batch_size}_{args.opt}_lr{args.lr:g}"
+        model = "compare" if args.compare else args.model
+        name = f"{model}_b{args.batch_size}_{args.opt}_lr{args.lr:g}"
         return name + ("_amp" if args.amp else "") + ("_cupy" if args.backend == "cupy" else "")
 
     def load_model(self, args: Namespace, num_classes: int) -> nn.Module:
@@ -64,12 +65,15 @@ class SequentialTrainer(ImagesTrainer):
             raise UsageError("--compare trains all three anew", hint="--resume goes on with the run of one")
         if "test_every" not in args.explicit:
             args.test_every = 1
-        args.model = "compare"
-        folder = setup.new_folder(args.out_dir, self.get_tb_logdir_name(args))
+        if args.clean:
+            self.load_data(copy.deepcopy(args))  # what --clean deletes is still there if there is nothing to train on
+        folder = setup.new_folder(args, self.get_tb_logdir_name(args))
+        if distributed.rank() == 0:
+            logs.write_circumstances(folder / "run.json", setup.flags(args))
         results: dict[str, Row] = {}
         for model in MODELS:
             own = copy.deepcopy(args)
-            own.model, own.out_dir = model, folder
+            own.model, own.out_dir, own.compare, own.clean = model, folder, False, False
             results[model] = super().main(own)
         result: Row = {
             "test_acc": {model: r["test_acc"] for model, r in results.items()},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from train.layer.sync import sync_batch_norms
 from train.logs import say
 
 # Flags of one start: a resumed run takes all others from its checkpoint unless they are given.
-OF_ONE_START = ("resume", "explicit", "out_dir", "device", "workers", "test_only", "tensorboard")
+OF_ONE_START = (
+    "resume", "explicit", "out_dir", "device", "workers", "test_only", "tensorboard", "print_logdir", "clean",
+)  # fmt: skip
 # What a network is, where the shapes of its weights do not always tell.
 OF_THE_NETWORK = ("model", "neuron", "connect", "tau")
 DERIVED = ("amp_dtype", "num_classes", "facts")
@@ -31,6 +35,8 @@ def resumed(args: Namespace) -> tuple[dict[str, Any] | None, Path]:
         if args.test_only:
             raise UsageError("--test-only needs --resume PATH: a network to test")
         return None, Path()
+    if args.clean:
+        raise UsageError("--clean deletes the run that --resume goes on with", hint="give one of them")
     path = checkpoint.find(Path(args.resume))
     content = checkpoint.load(path)
     for name, value in content["args"].items():
@@ -66,13 +72,19 @@ def _share_anew(args: Namespace, path: Path, then: int) -> None:
 
 def meta(args: Namespace) -> dict[str, Any]:
     """Return what a checkpoint tells of its run: the flags, and the facts of data and network."""
-    kept = {k: v for k, v in vars(args).items() if k not in (*DERIVED, "resumed_facts", "explicit", "resume")}
     return {
-        "args": {k: str(v) if isinstance(v, os.PathLike) else v for k, v in kept.items()},
+        "args": flags(args),
         "facts": dict(getattr(args, "facts", {})),
         "num_classes": args.num_classes,
         "world": distributed.world(),
     }
+
+
+def flags(args: Namespace) -> dict[str, Any]:
+    """Return the flags of a run, as its files tell them."""
+    left_out = (*DERIVED, "resumed_facts", "explicit", "resume", "print_logdir", "clean")
+    kept = {k: v for k, v in vars(args).items() if k not in left_out}
+    return {k: str(v) if isinstance(v, os.PathLike) else v for k, v in kept.items()}
 
 
 def device(args: Namespace) -> torch.device:
@@ -139,23 +151,46 @@ def placed(net: nn.Module, args: Namespace, where: torch.device) -> nn.Module:
     return net
 
 
-def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder of this name, or the first free ``name_2``, ``name_3``; another run's results are never touched."""
-    return distributed.of_first(_made(parent, name) if distributed.rank() == 0 else None)  # type: ignore[no-any-return]
+def new_folder(args: Namespace, name: str) -> Path:
+    """Make a folder of this name in ``--out-dir``, or the first free ``name_2``, ``name_3``.
+
+    Another run's results are never touched, but those of the very name with ``--clean``.
+    """
+    return distributed.of_first(_made(args, name) if distributed.rank() == 0 else None)  # type: ignore[no-any-return]
 
 
-def _made(parent: Path, name: str) -> Path:
-    number = 1
-    while True:
-        folder = parent / (name if number == 1 else f"{name}_{number}")
+def next_folder(args: Namespace, name: str) -> Path:
+    """Return the folder that :func:`new_folder` would make."""
+    return next(folder for folder in _names(args.out_dir, name) if args.clean or not folder.is_dir())
+
+
+def _names(parent: Path, name: str) -> Iterator[Path]:
+    yield parent / name
+    yield from (parent / f"{name}_{number}" for number in count(2))
+
+
+def _made(args: Namespace, name: str) -> Path:
+    if args.clean:
+        _clean(args.out_dir / name)
+    for folder in _names(args.out_dir, name):
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
             if not folder.is_dir():
                 raise
-            number += 1
         else:
             return folder
+    raise AssertionError("numbers do not end")
+
+
+def _clean(folder: Path) -> None:
+    """Delete a folder, if it is one that a run has made."""
+    if not folder.exists():
+        return
+    if folder.is_symlink() or not (folder / "run.json").is_file():
+        raise UsageError(f"{folder}: not deleted: no folder of a run, which holds run.json", hint="leave --clean out")
+    shutil.rmtree(folder)
+    say(f"{folder}: deleted, as asked by --clean")
 
 
 def loader(args: Namespace, dataset: Dataset[Any], where: torch.device, *, train: bool) -> ShareLoader:

@@ -186,6 +186,12 @@ class Trainer:
             y = y * mask.to(y.device).unsqueeze(-1)
         return self.process_model_output(args, y).float()
 
+    def logdir(self, args: Namespace) -> Path:
+        """Return the folder that a run of these flags would write to; makes nothing."""
+        content, path = setup.resumed(args)
+        setup.device(args)  # settles the precision, which the name tells
+        return path.parent if content is not None else setup.next_folder(args, self.get_tb_logdir_name(args))
+
     def main(self, args: Namespace) -> Row:
         """Run; return the result, which is also written to ``result.json`` in the run's folder."""
         content, path = setup.resumed(args)
@@ -204,7 +210,7 @@ class Trainer:
         state = State(net, optimizer, self.set_lr_scheduler(args, optimizer), scaler, ema)
         if content is not None:
             state.restore(content, path)
-        folder = path.parent if content is not None else setup.new_folder(args.out_dir, self.get_tb_logdir_name(args))
+        folder = path.parent if content is not None else setup.new_folder(args, self.get_tb_logdir_name(args))
         run = _Run(self, args, loaded, state, folder, device)
         if not args.test_only:
             run.fit()
