@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import subprocess
 import sys
 import tarfile
@@ -126,6 +127,12 @@ def adopt(root: Path, *files: Path, name: str = "dvs128") -> Path:
 def command(*arguments: object) -> list[str]:
     """Return the command line of ``dvsprep ARGUMENTS`` in a process of its own."""
     return [sys.executable, "-m", "dvsprep", *map(str, arguments)]
+
+
+def cpu_of_children() -> float:
+    """Return CPU seconds of all child processes so far: how busy the machine is counts little in them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def dvsprep(*arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +187,9 @@ def test_a_second_run_takes_less_than_a_second(root: Path) -> None:
     arguments = ("frames", "dvs128", "--root", root, "--split-by", "number", "-T", 3, "--no-verify")
     took = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = making.cpu_of_children()
         run = making.dvsprep(*arguments)
-        took.append(time.perf_counter() - start)
+        took.append(making.cpu_of_children() - before)
         assert run.returncode == 0
     assert run.stderr.count(": done (") == 5
     assert run.stdout.split() == [str(path) for path in job(root).frames_paths().values()]

@@ -20,7 +20,6 @@ from dvsprep.cache.layout import Block, Header, Packed, pack_rows, packing_of, r
 from dvsprep.cache.loading import scratch
 from dvsprep.cache.packing import PackHow, Piece, pack_events
 from dvsprep.cache.read import EventCache
-from dvsprep.cache.times import load_sparse
 from dvsprep.cache.write import Publishing, build, write_cache
 from dvsprep.errors import IntegrityError, PluginError
 from dvsprep.types import Array, FrameSpec
@@ -247,7 +246,7 @@ def frames_cache(
         warm_up(source.sensor)
         source.map()
         if integrate.needs_times(spec) and int(source.small("n_events")[indices].sum()) >= MANY_EVENTS:
-            load_sparse(source)
+            source.load_times()
         typical = int(source.small("n_events").mean())
         chosen = executor or (_suited("threads", typical) if spec.plugin is None else "processes")
         for samples in parallel.run(pack_frames, tasks, chosen, jobs=jobs):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dvsprep.cache import loading
 from dvsprep.cache.read import EventCache
-from dvsprep.cache.times import load_sparse
 from dvsprep.integrate import integrate, integrator, needs_times, warm_up
 from dvsprep.types import Array, Events, FrameSpec
 
@@ -56,7 +55,7 @@ class EventFrames(loading.Frames):
             return [self[i] for i in indices]  # a user's Python: it may not be meant for threads
         self.events.map()
         if needs_times(self.spec) and multiprocessing.parent_process() is None:  # not in workers: as of frame caches
-            load_sparse(self.events)
+            self.events.load_times()
         wanted = [self.events.index(i) for i in indices]
         if self.spec.T is not None:
             shape = (self.spec.T, self.events.channels, *self.sensor)

@@ -24,7 +24,7 @@ from dvsprep.cache.codec import Chunk, Packing
 from dvsprep.cache.layout import MAGIC, SCHEMA, Block
 from dvsprep.cache.mapped import Mapped, locate, map_file, unpack_chunks, unpack_columns, warm_up, worth_mapping
 from dvsprep.cache.numbered import Numbered
-from dvsprep.cache.times import Times
+from dvsprep.cache.times import Times, load_sparse
 from dvsprep.errors import DvsprepError, IncompleteError, IntegrityError, NotACacheError, NotFoundError, UsageError
 from dvsprep.integrate import widen
 from dvsprep.types import Array, Events, FrameSpec, NeedOfTimes
@@ -316,6 +316,10 @@ class EventCache(Cache):
         """Map the file, as of all caches; the columns of a sample are then unpacked by one call."""
         super().map()
         warm_up()
+
+    def load_times(self) -> None:
+        """Load what unpacks times, if it takes long to load and these are worth it; before threads or workers begin."""
+        load_sparse(self)
 
     def compact(self, i: int, *, times: NeedOfTimes = True, empty: loading.Empty = loading.fresh) -> Events:
         """Return one sample's events as they are kept: x and y in uint8 where the sensor allows, p in uint8.

@@ -151,6 +151,11 @@ def run() -> None:
         # At once: Python would wait for what worker threads have begun, and a third Ctrl-C end that in a traceback.
         # Nothing is lost, for a build survives even SIGKILL.
         os._exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # told already, or nobody listens: at its end Python would try again, and exit with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
 
 

@@ -176,6 +176,9 @@ class RemoteEvents(RemoteCache):
     def map(self) -> None:
         """Do nothing: there is no file here."""
 
+    def load_times(self) -> None:
+        """Do nothing: times are unpacked by a library here."""
+
     def holding(self, indices: Sequence[int]) -> RemoteEvents:
         """Return the same events, some of which were fetched already."""
         other = copy.copy(self)

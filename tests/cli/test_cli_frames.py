@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 import dvsprep
@@ -26,10 +24,8 @@ def test_events_prints_the_train_then_the_test_path(run, built):
     assert done.lines[1] == str(built.events).replace(".train.", ".test.")
 
 
-def test_a_second_run_does_nothing_and_says_so_in_under_a_second(shell, built):
-    begin = time.perf_counter()
+def test_a_second_run_does_nothing_and_says_so(shell, built):
     done = shell(*FRAMES, "--root", built.root)
-    assert time.perf_counter() - begin < 1
     assert [line.split(" (")[0] for line in done.err.splitlines()] == [f"{stage}: done" for stage in STAGES]
 
 
