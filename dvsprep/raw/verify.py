@@ -228,9 +228,13 @@ def check(
     if not path.exists():
         beside = sorted(folder.iterdir()) if folder.is_dir() else []
         parts = [other for other in beside if other.name.startswith(f"{resource.name}.part")]
-        if parts:
-            return verdict("partial", f"only {parts[0].name} is there ({parts[0].stat().st_size:,} bytes)")
-        return verdict("missing", f"expected {path}")
+        if not parts:
+            return verdict("missing", f"expected {path}")
+        try:
+            size = parts[0].lstat().st_size
+        except FileNotFoundError:  # another process has just finished it, or joined it to its own part
+            return check(resource, folder, verify=verify, progress=progress, ledger=ledger)
+        return verdict("partial", f"only {parts[0].name} is there ({size:,} bytes)")
     if not path.is_file():
         return verdict("wrong", "expected a file, got a folder or device")
     size = path.stat().st_size

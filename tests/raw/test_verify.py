@@ -89,6 +89,20 @@ def test_a_part_alone_is_partial(tmp_path, name):
     assert name in verdict.why
 
 
+def test_a_part_that_another_process_finishes_meanwhile_is_the_file(tmp_path, monkeypatch):
+    part = put(tmp_path, DATA, "a.tar.gz.part-0")
+    listing = Path.iterdir
+
+    def listed_then_renamed(folder):
+        names = list(listing(folder))
+        if part.exists():
+            part.rename(tmp_path / "a.tar.gz")
+        return iter(names)
+
+    monkeypatch.setattr(Path, "iterdir", listed_then_renamed)
+    assert check(FILE, tmp_path).state == "ok"
+
+
 def test_a_folder_in_the_files_place_is_wrong(tmp_path):
     (tmp_path / "a.tar.gz").mkdir()
     assert check(FILE, tmp_path).state == "wrong"
