@@ -40,8 +40,12 @@ def load(request: Request) -> dict[str, str]:
     from dvsprep import events
     from dvsprep.cache import build
 
+    format, sensor = ("atis", (34, 34)) if request["dataset"] == "nmnist" else ("aedat3.1", (128, 128))
+    events.warm_up([format], sensor)
+    build.warm_up(sensor)
+
     import h5py  # isort: skip
-    import numba  # isort: skip  # after dvsprep, which tells it what it need not import
+    import numba  # isort: skip  # after the kernels, which tell it what it need not import
     import numpy as np  # isort: skip
 
     versions = {
@@ -54,9 +58,6 @@ def load(request: Request) -> dict[str, str]:
         import torch.utils.data
 
         versions["torch"] = str(torch.__version__)
-    format, sensor = ("atis", (34, 34)) if request["dataset"] == "nmnist" else ("aedat3.1", (128, 128))
-    events.warm_up([format], sensor)
-    build.warm_up(sensor)
     return versions
 
 

@@ -5,6 +5,7 @@ stdout is data, stderr is talk. Errors are one line and an exit code; see dvspre
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -156,6 +157,7 @@ def run() -> None:
             stream.flush()
         except OSError:  # told already, or nobody listens: at its end Python would try again, and exit with 120
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    gc.freeze()  # Python would go through all that Numba holds, twice, for nothing: a fifth of a short command
     sys.exit(code)
 
 

@@ -245,3 +245,15 @@ def test_into_a_file_there_is_no_carriage_return_and_no_bar(shell, tmp_path):
     assert "\r" not in done.out + done.err
     assert done.talk == []  # stderr says one line a stage, and nothing else
     assert len(done.err.splitlines()) == 5
+
+
+def test_a_command_ends_without_a_last_search_for_garbage():
+    code = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print('frozen', gc.get_freeze_count() > 0))\n"
+        "from dvsprep.cli import run\n"
+        "sys.argv = ['dvsprep', 'datasets', '--json']\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "frozen True"
