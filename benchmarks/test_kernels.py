@@ -80,12 +80,9 @@ def test_count(timed: Timed, events: tuple[np.ndarray, ...]):
     x, y, p = (column.astype(np.uint8) for column in events[1:])
     edges, out = builtin.number_edges(N, T), np.zeros((T, 2, SIZE, SIZE), np.uint16)
 
-    def count() -> bool:
-        out[:] = 0
-        return bool(counters.count(x, y, p, edges, np.iinfo(np.uint16).max, out))
-
-    assert timed(count)
-    assert out.sum() == N
+    used = np.zeros(2, np.int64)
+    assert timed(lambda: counters.count(x, y, p, edges, np.iinfo(np.uint16).max, out, used)) == counters.COUNTED
+    assert out.sum() == used.sum() == N
 
 
 def test_sums(timed: Timed):

@@ -1,4 +1,4 @@
-"""What kernels are made with: one Numba decorator (no GIL, compiled once a machine) and words of 8 and of 64 bytes."""
+"""What kernels are made with: one Numba decorator (no GIL, compiled once a machine), words of 8 bytes, a maximum."""
 
 from __future__ import annotations
 
@@ -194,3 +194,12 @@ def lowest64(_: Any, word: Any) -> Any:  # noqa: ARG001
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), generate
+
+
+@kernel
+def largest_of(values: Any) -> Any:
+    """Return the largest of whole numbers, of which there is at least one: 32 bytes an instruction."""
+    largest = values[0]
+    for value in values:
+        largest = max(largest, value)
+    return largest

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dvsprep.jit import kernel, lowest64, nonzero64, store64
+from dvsprep.jit import kernel, largest_of, lowest64, nonzero64, store64
 
 LONGEST = 12  # bits of a code
 RUN = 259  # zeros in a word: a literal and the longest match
@@ -292,17 +292,26 @@ def _put_run(zeros, words, out, at, held, bits):
 
 
 @kernel
-def compress(raw, size, block, largest, step, out, ends):
+def _pays(raw, step, most):
+    """Tell whether of every ``step``-th byte no more than ``most``, 0 to 1, are other than zero."""
+    seen, found = 0, 0
+    for at in range(0, raw.size, step):
+        seen += 1
+        found += raw[at] != 0
+    return found <= most * seen
+
+
+@kernel
+def compress(raw, size, block, most, look, step, out, ends):
     """Make a zlib stream (RFC 1950) of each ``size`` bytes of ``raw : uint8[n]``, in blocks of ``block`` bytes.
 
-    The last SUM bytes of each are left to the caller: a library finds the sum of bytes faster.
+    The last SUM bytes of each are left to the caller: a library finds the sum of bytes faster. All streams have the
+    same codes, one for their first blocks, one for their second ones, ...
 
-    All streams have the same codes, one for their first blocks, one for their second ones, ...
+    Returns False, and makes none, where more than ``most`` of every ``look``-th byte are other than zero.
 
     Parameters
     ----------
-    largest : uint8[size / block]
-        The largest byte of all first blocks, all second ones, ...
     step : int
         One in so many pieces is looked at for the codes.
     out : uint8[m]
@@ -310,13 +319,17 @@ def compress(raw, size, block, largest, step, out, ends):
     ends : int64[n / size]
         Written: the byte of ``out`` behind each stream.
     """
+    if not _pays(raw, look, most):
+        return False
     blocks = (size + block - 1) // block
     lengths, words = np.empty((blocks, SYMBOLS), np.int64), np.empty((blocks, 2, RUN + 1), np.uint64)
     for b in range(blocks):
-        seen, runs = np.zeros(256, np.int64), np.zeros(RUN + 1, np.int64)
+        seen, runs, largest = np.zeros(256, np.int64), np.zeros(RUN + 1, np.int64), np.int64(0)
         for start in range(b * block, raw.size, size):
-            _look(raw, start, min(start + block, start // size * size + size), step, seen, runs)
-        _make_code(seen, runs, np.int64(largest[b]), step, lengths[b], words[b])
+            end = min(start + block, start // size * size + size)
+            _look(raw, start, end, step, seen, runs)
+            largest = max(largest, np.int64(largest_of(raw[start:end])))
+        _make_code(seen, runs, largest, step, lengths[b], words[b])
     at = ZERO
     for k in range(ends.size):
         store64(out, np.int64(at), np.uint64(0x0178))
@@ -330,3 +343,4 @@ def compress(raw, size, block, largest, step, out, ends):
             at, held, bits = _put(word >> S6 | (word & LOW6) << S56, out, at, held, bits)
         at += np.uint64(held > ZERO) + np.uint64(SUM)
         ends[k] = np.int64(at)
+    return True

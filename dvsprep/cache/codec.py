@@ -135,7 +135,7 @@ class Packing:
         step = max(64, size // 128)
         used = min(size, -(-used // step) * step) if values.size < capacity else size
         raw = _to_bits(values, self.bits, used)
-        return Chunk(0, _stored(raw, size - used)) if used < size else Chunk(self._skip, raw.tobytes())
+        return Chunk(0, _stored(raw, size - used)) if used < size else Chunk(self.kept, raw.tobytes())
 
     def deflate(self, raw: Array, used: int) -> Chunk:
         """Do the last step of :meth:`pack` alone: deflate bytes that are shuffled or in bits.
@@ -150,7 +150,7 @@ class Packing:
             return Chunk(0, streams[0] if streams else _pack(raw, 1))
         if self.deflates == "padded" and used < raw.size:
             return Chunk(0, _stored(raw[:used], raw.size - used))
-        return Chunk(self._skip, raw.tobytes())
+        return Chunk(self.kept, raw.tobytes())
 
     def pack_rows(self, rows: Array, chunk: int) -> list[Chunk]:
         """Pack any number of rows, ``chunk`` rows a chunk."""
@@ -195,8 +195,8 @@ class Packing:
         return sparse.decompress([chunk.data for chunk in chunks], outs)
 
     @functools.cached_property
-    def _skip(self) -> int:
-        """The mask of a chunk for which deflate, the last filter, was left out."""
+    def kept(self) -> int:
+        """The mask of a chunk for which deflate, the last filter, was left out; 0 where there is none."""
         return 0 if self.deflates == "no" else 1 << (len(self._filters) - 1)
 
     def is_deflated(self, chunk: Chunk) -> bool:
@@ -205,7 +205,7 @@ class Packing:
 
     def undoes(self, chunk: Chunk) -> bool:
         """Tell whether a chunk is one that :meth:`pack` makes, or HDF5 with all its filters."""
-        return chunk.mask in (0, self._skip)
+        return chunk.mask in (0, self.kept)
 
     def unpack_whole(self, chunk: Chunk, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         """Return all rows of a chunk."""

@@ -57,6 +57,7 @@ class Mapped:
         self._pages = pages
         self.pages = np.frombuffer(pages, np.uint8)
         self._places = [column.tolist() for column in places]
+        self._whole: NDArray[np.int64] | None = None
 
     def chunk(self, k: int) -> Chunk | None:
         """Return the k-th chunk, or None where it does not lie in the file: HDF5 has the right error for it."""
@@ -65,26 +66,30 @@ class Mapped:
             return None
         return Chunk(mask, self._pages[offset : offset + size])
 
-    def bits(self, first: int, count: int, packing: Packing, rows: int) -> list[tuple[int, int]] | None:
-        """Return where the bits of chunks that have ``rows`` values each lie in the file, as they are.
+    def bits(self, first: int, count: int, packing: Packing, rows: int) -> NDArray[np.int64] | None:
+        """Return where the bits of chunks that have ``rows`` values each lie in the file, int64[count, 2], as they are.
 
         None where a chunk has to be inflated, or is no chunk of this packing: then each is to be unpacked by itself.
         """
-        size, found = rows * packing.bits // 8 + 1, []
-        for k in range(first, first + count):
-            chunk, offset = self.chunk(k), self._places[0][k]
-            if chunk is None or not packing.undoes(chunk):
+        size = rows * packing.bits // 8 + 1
+        places = self._as_they_are(packing, size)[first : first + count].copy()
+        for k in (places[:, 1] == 0).nonzero()[0].tolist():  # few: those filled up with zeros
+            chunk, offset = self.chunk(first + k), self._places[0][first + k]
+            if chunk is None or not packing.undoes(chunk) or not packing.is_deflated(chunk):
                 return None
-            if packing.is_deflated(chunk):
-                used = stored_bytes(chunk.data, size)
-                if used == 0:
-                    return None
-                found.append((offset + STORED, offset + STORED + used))
-            elif len(chunk.data) == size:
-                found.append((offset, offset + size))
-            else:
+            used = stored_bytes(chunk.data, size)
+            if used == 0:
                 return None
-        return found
+            places[k] = offset + STORED, offset + STORED + used
+        return places
+
+    def _as_they_are(self, packing: Packing, size: int) -> NDArray[np.int64]:
+        """Return where each chunk begins and ends, zeros where it was deflated, has another size or lies elsewhere."""
+        if self._whole is None:
+            offsets, sizes, masks = (np.array(column, np.int64) for column in self._places)
+            kept = (masks == packing.kept) & (sizes == size) & (offsets + sizes <= len(self._pages))
+            self._whole = np.where(kept, [offsets, offsets + sizes], 0).T.copy()
+        return self._whole
 
 
 def unpack_chunks(column: Stored, some: Sequence[int], out: Array) -> list[bool]:
@@ -122,13 +127,13 @@ def unpack_columns(
         if not 0 < packing.bits <= 8 or packing.shuffles:
             return None
         found = mapped.bits(start // rows, -(-n // rows), packing, rows)
-        if not found or 8 * (found[-1][1] - found[-1][0]) < last * packing.bits:
+        if found is None or 8 * int(found[-1, 1] - found[-1, 0]) < last * packing.bits:
             return None
         pages = mapped.pages
         places.append(found)
         bits.append(packing.bits)
     out = [empty(name, (n,), column.dtype) for name, column in zip("xyp", columns, strict=True)]
-    kernels().unpack_columns(pages, np.array(places, np.int64), np.array(bits, np.int64), rows, *out)
+    kernels().unpack_columns(pages, np.stack(places), np.array(bits, np.int64), rows, *out)
     return out
 
 

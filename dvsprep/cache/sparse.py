@@ -51,16 +51,13 @@ def compress(raw: Array, size: int | None = None, most: float = MOST) -> list[by
     size = raw.size if size is None else size
     if size < SMALLEST:
         return None
-    some = raw[:: raw.size // LOOKED_AT | 1]
-    if np.count_nonzero(some) > most * some.size:
-        return None
     raw = raw.view()
     raw.flags.writeable = False  # one type for the kernel, wherever the bytes come from
-    ends, streams, step = np.empty(raw.size // size, np.int64), raw.reshape(-1, size), STEP if raw.size >= MANY else 1
-    largest = np.array([streams[:, start : start + BLOCK].max() for start in range(0, size, BLOCK)], np.uint8)
+    ends, look, step = np.empty(raw.size // size, np.int64), raw.size // LOOKED_AT | 1, STEP if raw.size >= MANY else 1
     out = _scratch(ends.size * _kernels_deflate.most_bytes(size, BLOCK))
-    _kernels_deflate.compress(raw, size, BLOCK, largest, step, out, ends)
-    for end, stream in zip(ends.tolist(), streams, strict=True):
+    if not _kernels_deflate.compress(raw, size, BLOCK, float(most), look, step, out, ends):
+        return None
+    for end, stream in zip(ends.tolist(), raw.reshape(-1, size), strict=True):
         struct.pack_into(">I", out.data, end - _kernels_deflate.SUM, _adler32(stream))
     packed = out[: ends[-1]].tobytes()
     return [packed] if ends.size == 1 else [packed[a:b] for a, b in itertools.pairwise([0, *ends.tolist()])]

@@ -4,32 +4,58 @@ from __future__ import annotations
 
 import numpy as np
 
-from dvsprep.jit import kernel, load64
+from dvsprep.jit import kernel, largest_of, load64
 
 U8, U16, U32 = np.uint64(8), np.uint64(16), np.uint64(32)
 BYTES, PAIRS, HALF = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0xFFFFFFFF)
 
 
+COUNTED, FULL, OUTSIDE = 0, 1, 2  # what counting came to
+
+
 @kernel
-def count(x, y, p, edges, limit, out):
-    """Add events ``[edges[k], edges[k + 1])`` to ``out : uint[T, C, H, W]``, contiguous and zeroed, C = 1 or 2.
+def _nonzero(values):
+    found = np.uint32(0)
+    for value in values:
+        found += np.uint32(value != 0)
+    return np.int64(found)
 
-    With one channel polarity does not count. Returns False when a count has passed ``limit``, the largest value of
-    ``out``'s type.
 
-    Places are found first, for some events at once, and then counted: while counts are written, which might be the
-    events themselves for all that the compiler knows, nothing else can be done ahead.
+@kernel
+def count(x, y, p, edges, limit, out, used):
+    """Count events ``[edges[k], edges[k + 1])`` into frame k of ``out : uint[T, C, H, W]``, contiguous, C = 1 or 2.
+
+    With one channel polarity does not count. All in one call: for each the GIL is handed over, which takes as long.
+
+    Parameters
+    ----------
+    limit : int
+        The largest value of ``out``'s type.
+    out
+        Written, whatever it held.
+    used : int64[C]
+        Written: how many events there are for each channel.
+
+    Returns
+    -------
+    COUNTED, or FULL where a count has passed ``limit``, or OUTSIDE where an event lies beside the sensor
     """
-    plane, width = np.uint32(out.shape[2] * out.shape[3]), np.uint32(out.shape[3])
-    mask = np.uint8(out.shape[1] - 1)
+    # Places are found first, for some events at once, and then counted: while counts are written, which might be the
+    # events themselves for all that the compiler knows, nothing else can be done ahead.
+    height, width = np.uint32(out.shape[2]), np.uint32(out.shape[3])
+    plane, mask = height * width, np.uint8(out.shape[1] - 1)
     frames = out.reshape(out.shape[0], out.shape[1] * out.shape[2] * out.shape[3])
     places = np.empty(2048, np.uint32)
-    seen = np.int64(0)
+    seen, on = np.int64(0), np.int64(0)
     for k in range(frames.shape[0]):
         frame, end = frames[k], edges[k + 1]
+        frame[:] = 0
         for start in range(edges[k], end, places.size):
             n = min(places.size, end - start)
             columns, rows, signs = x[start : start + n], y[start : start + n], p[start : start + n]
+            if n > 0 and (largest_of(columns) >= width or largest_of(rows) >= height):
+                return OUTSIDE
+            on += _nonzero(signs)
             for i in range(n):
                 places[i] = np.uint32(signs[i] & mask) * plane + np.uint32(rows[i]) * width + np.uint32(columns[i])
             for i in range(n):
@@ -37,7 +63,10 @@ def count(x, y, p, edges, limit, out):
                 now = np.int64(frame[place]) + 1
                 frame[place] = now
                 seen |= now  # has a bit above those of the type as soon as one count has
-    return seen <= limit
+    used[0] = edges[frames.shape[0]] - edges[0] - (on if used.size == 2 else 0)
+    if used.size == 2:
+        used[1] = on
+    return COUNTED if seen <= limit else FULL
 
 
 @kernel

@@ -70,12 +70,17 @@ def warm_up(H: int, W: int, dtype: DTypeLike) -> None:
     y, x = (np.zeros(0, np.uint8 if side <= 256 else np.uint16) for side in (H, W))
     out = np.zeros((1, 2, 1, 1), dtype)
     with _warming:
-        _kernels.count(x, y, np.zeros(0, np.uint8), np.zeros(2, np.int64), 0, out)
-        _kernels.sums(out, np.zeros(2, np.int64))
+        used = np.zeros(2, np.int64)
+        _kernels.count(x, y, np.zeros(0, np.uint8), np.zeros(2, np.int64), 0, out, used)
+        _kernels.sums(out, used)
 
 
-def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2, out: Array | Memory | None = None) -> Array:
-    """Return counts [T, C, H, W] in the smallest type that holds them; hot pixels make a larger one necessary.
+def frames(
+    events: Events, edges: Edges, H: int, W: int, channels: int = 2, out: Array | Memory | None = None
+) -> tuple[Array, tuple[int, ...]]:
+    """Return counts [T, C, H, W] and how many events each channel has between the first and the last edge.
+
+    Counts have the smallest type that holds them; hot pixels make a larger one necessary.
 
     Parameters
     ----------
@@ -85,23 +90,18 @@ def frames(events: Events, edges: Edges, H: int, W: int, channels: int = 2, out:
     shape = len(edges) - 1, channels, H, W
     if callable(out):
         out = out(shape)
-    x, y = events["x"], events["y"]
-    if not len(x) == len(y) == len(events["p"]) or (len(x) and (x.max() >= W or y.max() >= H)):
-        raise FormatError(f"events that do not fit the sensor of {W} x {H} (width x height)")
+    x, y, p = events["x"], events["y"], events["p"]
+    if not len(x) == len(y) == len(p) >= edges[-1]:
+        raise FormatError(f"{len(x)} x, {len(y)} y and {len(p)} p, expected as many of each, and {edges[-1]}")
+    used = np.zeros(channels, np.int64)
     for dtype in COUNT_TYPES:
         if dtype != COUNT_TYPES[0]:  # by hot pixels alone: no first run should wait for what it may never need
             warm_up(H, W, dtype)
         if out is None or out.dtype != dtype:
-            out = np.zeros(shape, dtype)
-        else:
-            out[...] = 0
-        if _kernels.count(events["x"], events["y"], events["p"], edges, np.iinfo(dtype).max, out):
-            return out
+            out = np.empty(shape, dtype)
+        state = _kernels.count(x, y, p, edges, np.iinfo(dtype).max, out, used)
+        if state == _kernels.OUTSIDE:
+            raise FormatError(f"events that do not fit the sensor of {W} x {H} (width x height)")
+        if state == _kernels.COUNTED:
+            return out, tuple(used.tolist())
     raise OverflowError("more than 4,294,967,295 events in one pixel of one frame")
-
-
-def used(events: Events, edges: Edges, channels: int = 2) -> tuple[int, ...]:
-    """Return how many events of each channel lie between the first and the last edge."""
-    p = events["p"][edges[0] : edges[-1]]
-    on = int(np.count_nonzero(p))
-    return (len(p) - on, on) if channels == 2 else (len(p),)

@@ -47,8 +47,8 @@ def integrator(spec: FrameSpec, H: int, W: int, channels: int = 2) -> Callable[.
 
     def frames(events: Events, sample: str, out: Array | builtin.Memory | None = None) -> Array:
         edges = _edges(spec, events)
-        counts = builtin.frames(events, edges, H, W, channels, out)
-        check_conservation(counts, builtin.used(events, edges, channels), sample)
+        counts, used = builtin.frames(events, edges, H, W, channels, out)
+        check_conservation(counts, used, sample)
         return counts
 
     return frames

@@ -233,11 +233,12 @@ def test_a_folder_that_may_not_be_written_is_an_error_not_a_lockless_build(
 # -- memory --
 
 PEAK = """
-import json, resource, sys
+import json, sys
+from benchmarks.child import peak
 from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec
 Job("dvs128", sys.argv[1], FrameSpec("number", T=20), Options(verify=False, jobs=2)).run()
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+print(json.dumps(peak()))
 """
 
 
@@ -258,8 +259,9 @@ def peak_of(folder: Path, recordings: int, events: int) -> float:
     packed = folder / "DvsGesture.tar.gz"
     subprocess.run(["tar", "-C", tree.parent, "-I", "gzip -1", "-cf", packed, tree.name], check=True)
     root = making.adopt(folder / "root", packed)
-    run = subprocess.run([sys.executable, "-c", PEAK, root], capture_output=True, text=True, check=True)
-    return float(json.loads(run.stdout)) / 1024
+    project = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", PEAK, root], cwd=project, capture_output=True, text=True, check=True)
+    return float(json.loads(run.stdout)) / 2**20
 
 
 @pytest.mark.slow

@@ -211,10 +211,10 @@ def test_lost_events_fail_the_build_and_leave_no_cache(tmp_path: Path, monkeypat
 
     whole = builtin.frames
 
-    def lossy(*arguments: object) -> np.ndarray:
-        frames = whole(*arguments)
+    def lossy(*arguments: object) -> tuple[np.ndarray, tuple[int, ...]]:
+        frames, used = whole(*arguments)
         frames[tuple(np.argwhere(frames)[0])] -= 1
-        return frames
+        return frames, used
 
     source = making.events_cache(tmp_path / "e.h5", [random_events(50, 1)])
     monkeypatch.setattr(builtin, "frames", lossy)

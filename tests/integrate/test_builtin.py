@@ -172,9 +172,9 @@ def test_frames_that_lost_or_gained_events_fail_the_build(monkeypatch, tamper, s
     untouched = builtin.frames
 
     def broken(*args):
-        frames = untouched(*args)
+        frames, used = untouched(*args)
         tamper(frames)
-        return frames
+        return frames, used
 
     integrator(spec, H, W)(events, "user01_row03")
     monkeypatch.setattr(builtin, "frames", broken)
@@ -207,14 +207,14 @@ zeros = np.zeros(300, np.uint8)
 events, edges = {"t": np.arange(300), "x": zeros, "y": zeros, "p": zeros}, np.array([0, 300])
 with ThreadPoolExecutor(4) as pool:
     made = list(pool.map(lambda _: builtin.frames(events, edges, 34, 34), range(8)))
-print({frames.dtype.name for frames in made}, {int(frames[0, 0, 0, 0]) for frames in made})
+print({frames.dtype.name for frames, _ in made}, {(int(frames[0, 0, 0, 0]), *used) for frames, used in made})
 print(len(_kernels.count.signatures), len(_kernels.sums.signatures))
 """
 
 
 def test_kernels_for_hot_pixels_are_compiled_when_threads_meet_one_and_not_before():
     run = subprocess.run([sys.executable, "-c", HOT], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines() == ["1 1", "{'uint16'} {300}", "2 2"]
+    assert run.stdout.splitlines() == ["1 1", "{'uint16'} {(300, 300, 0)}", "2 2"]
 
 
 @settings(deadline=None)
@@ -229,3 +229,28 @@ def test_sums_are_those_of_numpy(dtype, shape, full):
     held = np.full(shape[1], 7, np.int64)
     _kernels.sums(frames, held)
     assert held.tolist() == frames.sum((0, 2, 3), dtype=np.int64).tolist()
+
+
+@settings(deadline=None)
+@given(
+    side=st.sampled_from([9, 34, 256, 300]),
+    channels=st.integers(1, 2),
+    where=st.integers(0, 4999),
+    axis=st.sampled_from("xy"),
+    T=st.integers(1, 7),
+)
+def test_an_event_beside_the_sensor_is_found_wherever_it_lies(side, channels, where, axis, T):
+    random, n = np.random.default_rng(0), 5000
+    dtype = np.uint8 if side <= 256 else np.uint16
+    x, y = (random.integers(0, side, n).astype(dtype) for _ in "xy")
+    p = random.integers(0, 2, n).astype(np.uint8)
+    builtin.warm_up(side, side, np.uint16)
+    out, used = np.full((T, channels, side, side), 7, np.uint16), np.zeros(channels, np.int64)
+    edges = builtin.number_edges(n, T)
+    assert _kernels.count(x, y, p, edges, 65_535, out, used) == _kernels.COUNTED
+    assert used.tolist() == ([n - int(p.sum()), int(p.sum())] if channels == 2 else [n])
+    assert out.sum() == n
+    beside = {"x": x, "y": y}
+    if side != 256:  # in 256 all that eight bits can say lies inside
+        beside[axis][where] = side
+        assert _kernels.count(x, y, p, edges, 65_535, out, used) == _kernels.OUTSIDE
