@@ -24,7 +24,7 @@ from dvsprep.cache.write import Publishing, build, write_cache
 from dvsprep.errors import IntegrityError, PluginError
 from dvsprep.types import Array, FrameSpec
 
-BATCH_EVENTS = 1 << 18  # about what one task packs or integrates
+BATCH_EVENTS = 1 << 19  # about what one task packs or integrates: fewer, and threads hand Python's lock over less often
 BATCH_SAMPLES = 256  # small ones
 MANY_EVENTS = 1 << 27  # of which times are unpacked so much faster that what it takes to load pays, 20 ms
 SMALL = 1 << 14  # events of a sample for which threads do not pay

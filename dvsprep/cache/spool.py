@@ -110,12 +110,13 @@ class Spool:
             "mended": mended,
         }
         head_bytes = json.dumps(head, separators=(",", ":")).encode()
-        body = b"".join(
-            [head_bytes, *(chunk.data for sample in samples for b in sample.blocks.values() for chunk in b.packed)]
-        )
-        frame = _FRAME.pack(_MAGIC, len(head_bytes), len(body) - len(head_bytes), 0)[:-4]
-        batch = b"".join([frame, crc32(body, crc32(frame)).to_bytes(4, "little"), body])
-        self._file.write(batch)  # at once: around each call of the system other threads take Python's lock
+        chunks = [chunk.data for sample in samples for b in sample.blocks.values() for chunk in b.packed]
+        batch = bytearray().join([bytes(_FRAME.size), head_bytes, *chunks])
+        at, size = _FRAME.size, len(batch) - _FRAME.size - len(head_bytes)
+        frame = _FRAME.pack(_MAGIC, len(head_bytes), size, 0)[:-4]
+        # Summed and written at once: around each call that lets Python's lock go, other threads take it.
+        batch[:at] = frame + crc32(memoryview(batch)[at:], crc32(frame)).to_bytes(4, "little")
+        self._file.write(batch)
         self._remember(self._end, len(batch), head)
         self._end += len(batch)
 
