@@ -37,13 +37,14 @@ def adopt_folder(dataset: str, root: Path, tree: Path) -> None:
 def load(request: Request) -> dict[str, str]:
     """Import all that the task needs, and load the compiled kernels from disk: both are the process's start-up."""
     import dvsprep
-    from dvsprep import events
+    from dvsprep import events, pipeline  # noqa: F401 -- a job is made of it
     from dvsprep.cache import build
 
     format, sensor = ("atis", (34, 34)) if request["dataset"] == "nmnist" else ("aedat3.1", (128, 128))
     events.warm_up([format], sensor)
     build.warm_up(sensor)
 
+    import filelock  # noqa: F401 -- with the first lock
     import h5py  # isort: skip
     import numba  # isort: skip  # after the kernels, which tell it what it need not import
     import numpy as np  # isort: skip
