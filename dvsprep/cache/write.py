@@ -43,14 +43,14 @@ def locked(target: Path, say: Callable[[str], None]) -> AbstractContextManager[b
 
 
 class Publishing:
-    """Publishes a cache while the next one is built: half of that is waiting for the disk.
+    """Publishes caches, two at a time, while the next one is built: half of that is waiting for the disk.
 
     When its ``with`` block ends, all are published, or the first error is raised. Until then their locks are held.
     """
 
     def __init__(self) -> None:
         self._locks = ExitStack()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="dvsprep-publish")
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="dvsprep-publish")
         self._begun: list[Future[None]] = []
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class Publishing:
         return self._locks.enter_context(locked(target, say))
 
     def begin(self, finish: Callable[[], None]) -> None:
-        """Have one cache published, or something else done meanwhile, after what was begun before."""
+        """Have one cache published, or something else done meanwhile."""
         self._begun.append(self._pool.submit(finish))
 
 
