@@ -27,7 +27,7 @@ def create(settings: Settings) -> Starlette:
     """Return the application."""
     handlers: dict[Any, Any] = dict.fromkeys((DvsprepError, HTTPException, OSError, Exception), problems.handle)
     roots = [Path(root) for root in settings.roots]
-    queue = builds.writable(roots) if settings.build else None
+    queue = builds.writable(roots, settings.plugins) if settings.build else None
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -29,9 +29,9 @@ def _queue(request: Request) -> Builds:
 async def submit(request: Request) -> Response:
     """POST /v1/builds: ``{"dataset": NAME, "spec": {...}}``."""
     encode.parameters(request)
-    queue, plugins = _queue(request), request.app.state.settings.plugins
+    queue = _queue(request)
     body = await json_body(request)
-    build, new = await asyncio.to_thread(lambda: queue.submit(builds.checked(body, plugins, queue.root)))
+    build, new = await asyncio.to_thread(lambda: queue.submit(builds.checked(body, queue.plugins, queue.root)))
     return JSONResponse(
         build, 202 if new else 200, {"Location": f"/v1/builds/{build['id']}", "Cache-Control": "no-store"}
     )

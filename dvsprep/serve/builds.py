@@ -43,10 +43,12 @@ class Builds:
     ----------
     root : path
         A folder that can be written to.
+    plugins : tuple of str
+        The plugin specs that are run. A build of another one waits for a service that allows it.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.folder = Path(root), Path(root) / ".builds"
+    def __init__(self, root: Path, plugins: tuple[str, ...] = ()) -> None:
+        self.root, self.folder, self.plugins = Path(root), Path(root) / ".builds", plugins
         self.folder.mkdir(exist_ok=True)
         self._wake, self._stop = threading.Event(), threading.Event()
         self._runner: threading.Thread | None = None
@@ -163,15 +165,17 @@ class Builds:
 
     def _next(self) -> Build | None:
         """Return the oldest build that waits; one that runs lost its service, for we have the lock."""
-        return next((build for build in self.list() if build["state"] not in ENDED), None)
+        allowed = (None, *self.plugins)  # what another service of this root accepted is not ours to run
+        waiting = (b for b in self.list() if b["state"] not in ENDED and b["spec"].get("plugin") in allowed)
+        return next(waiting, None)
 
     def _run(self, build: Build) -> None:
         build = self._begin(build["id"])
         if build["state"] != "running":
             return
         child = subprocess.Popen(
-            [sys.executable, "-m", "dvsprep.serve.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=self.root, text=True,
+            [sys.executable, "-P", "-m", "dvsprep.serve.child"],  # -P: modules are found where the service finds them
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
         assert child.stdin is not None
@@ -248,12 +252,12 @@ def _death(code: int) -> dict[str, Any]:
     return {"message": f"the build's process {how}", "hint": hint, "exit_code": IncompleteError.exit_code}
 
 
-def writable(roots: list[Path]) -> Builds | None:
+def writable(roots: list[Path], plugins: tuple[str, ...]) -> Builds | None:
     """Return the queue of the first root that can be written to, if there is one."""
     for root in roots:
         if os.access(root, os.W_OK):
             try:
-                return Builds(root)
+                return Builds(root, plugins)
             except OSError:  # what `access` says of a network disk is not always so
                 continue
     return None

@@ -122,6 +122,7 @@ def document(*, builds: bool) -> Json:
                         "service": TEXT,
                         "version": TEXT,
                         "builds": {"type": "boolean"},
+                        "plugins": {"type": "array", "items": TEXT},
                         "caches": {"type": "array", "items": SUMMARY},
                         "refused": {"type": "array", "items": _object({"id": TEXT, "why": TEXT})},
                     }

@@ -62,8 +62,15 @@ def caches(request: Request) -> Response:
     """GET /v1/caches."""
     encode.parameters(request)
     found, refused = _library(request).list()
-    builds = request.app.state.builds is not None
-    told = {"service": "dvsprep", "version": __version__, "builds": builds, "caches": found, "refused": refused}
+    builds = request.app.state.builds
+    told = {
+        "service": "dvsprep",
+        "version": __version__,
+        "builds": builds is not None,
+        "plugins": [] if builds is None else list(builds.plugins),
+        "caches": found,
+        "refused": refused,
+    }
     return JSONResponse(told, headers={"Cache-Control": "no-cache"})
 
 

@@ -220,6 +220,37 @@ def test_a_build_whose_process_is_killed_fails_in_a_line_and_is_built_when_asked
     assert [p for p in making.leftovers(home) if "spool" in p or "tmp" in p] == []
 
 
+def test_plugins_are_listed_and_found_from_where_the_service_was_started(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making.plugin(tmp_path, "return np.full((params['T'], 2, H, W), 7, np.uint8)", "mine")
+    monkeypatch.chdir(tmp_path)
+    asked = {"split_by": "plugin", "plugin": "mine.py:made", "params": {"T": 2}}
+    with serving.running(home, plugins=("mine.py:made", "other:f")) as base:
+        assert requests.get(f"{base}/v1/caches", timeout=30).json()["plugins"] == ["mine.py:made", "other:f"]
+        answer = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": asked}, timeout=60)
+        build = ended(base, answer.json()["id"])
+        assert build["state"] == "done", build
+        sample = requests.get(f"{base}/v1/caches/{build['caches']['train']}/samples/3", timeout=30)
+        assert sample.content == b"\7" * (2 * 2 * 128 * 128)
+    for how in ({"plugins": ("mine.py:made",), "build": False}, {}):
+        with serving.running(home, **how) as base:
+            assert requests.get(f"{base}/v1/caches", timeout=30).json()["plugins"] == []
+
+
+def test_a_service_runs_no_plugin_that_only_another_one_allows(home: Path, slow: Slow) -> None:
+    slow.go.touch()
+    queue = Builds(home, (slow.name,))  # of a service that was stopped before it came to this
+    spec = FrameSpec(**slow.asked["spec"]).to_dict()
+    id = queue.submit({"dataset": "sample", "spec": spec, "options": {}})[0]["id"]
+    with serving.running(home) as base:
+        other = requests.post(f"{base}/v1/builds", json={"dataset": "sample", "spec": SPEC}, timeout=60).json()["id"]
+        assert ended(base, other)["state"] == "done"
+        assert queue.get(id)["state"] == "queued"  # though it is the older one
+    with serving.running(home, plugins=(slow.name,)) as base:
+        assert ended(base, id)["state"] == "done"
+
+
 def test_a_build_that_fails_says_why_in_the_words_of_the_command_line(home: Path, tmp_path: Path) -> None:
     plugin = making.plugin(tmp_path, "raise RuntimeError('no luck')", "unlucky")
     asked = {"dataset": "sample", "spec": {"split_by": "plugin", "plugin": plugin}}

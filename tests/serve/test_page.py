@@ -53,9 +53,32 @@ def test_caches_stand_below_their_datasets_with_counts_and_sizes(page: Page, ser
     assert "72 samples" in current.inner_text()
     assert "11 classes · 128 × 128" in page.inner_text("#summary")
     page.click('#caches a[data-id="wide"]')
-    expect(page.locator("#summary")).to_contain_text("2 samples")
+    expect(page.locator("#count")).to_have_text("2 samples")
     page.go_back()
     expect(page.locator("#count")).to_have_text("72 samples")
+
+
+HELD = """async () => {
+  const { Cache } = await import("./cache.js"), open = Cache.open;
+  Cache.open = (id) => new Promise((done) => {
+    window.go = async () => {
+      done(await open.call(Cache, id));
+      await new Promise(requestAnimationFrame);
+    };
+  });
+}"""
+
+
+def test_who_goes_back_before_a_cache_has_come_is_not_shown_it(page: Page) -> None:
+    page.evaluate(HELD)
+    page.click('#caches a[data-id="wide"]')
+    page.wait_for_function("!!window.go")  # a function would be called
+    page.go_back()
+    page.evaluate("go()")
+    assert page.inner_text("#count") == "72 samples"
+    assert page.inner_text("#title") == "sample number T=20"
+    page.click('#caches a[data-id="wide"]')  # which has come meanwhile
+    expect(page.locator("#count")).to_have_text("2 samples")
 
 
 def test_classes_and_words_filter(page: Page, two: dict[int, cache.FrameCache]) -> None:

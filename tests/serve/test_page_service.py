@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import browsing
+import making
 import naive
 import numpy as np
 import pytest
@@ -111,6 +112,39 @@ def test_a_build_is_asked_for_watched_and_cancelled(browser: Browser, root: Path
         expect(page.locator("#caches a", has_text="time T=3 · train")).to_have_count(1)
         page.reload()
         expect(page.locator("#b-list li")).to_have_count(2)
+
+
+def test_a_function_is_offered_where_one_is_allowed(browser: Browser, root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "sample", tmp_path / "root" / "sample")
+    name = making.plugin(tmp_path, "return np.ones((params['T'], 2, H, W), np.uint8)", "all_is_one_whatever_happened")
+    shown = Path(name).name
+    options = "[...document.querySelectorAll('#b-by option, #b-plugin option')].map((o) => o.textContent)"
+    with serving.running(tmp_path / "root", rate=0) as base, browsing.visit(browser, base) as page:
+        assert page.evaluate(options) == ["number", "time", "duration"]
+        assert not page.is_visible("#b-plugin")
+    with (
+        serving.running(tmp_path / "root", rate=0, plugins=(name, "lab:voxels")) as base,
+        browsing.visit(browser, base) as page,
+    ):
+        assert page.evaluate(options) == ["number", "time", "duration", "function", shown, "lab:voxels"]
+        assert not page.is_visible("#b-plugin")
+        page.fill("[name=dataset]", "sample")
+        page.select_option("#b-by", "plugin")
+        assert page.is_disabled("#b-T")
+        assert page.is_disabled("#b-duration")
+        page.select_option("#b-plugin", name)
+        page.fill("#b-params", "T")
+        page.click("#b-form button")
+        expect(page.locator("#b-told")).to_have_text("T: expected NAME=VALUE, for example T=8")
+        page.fill("#b-params", " T=2  how=any ")
+        page.click("#b-form button")
+        line = f'{shown} T=2 how="any"'
+        expect(page.locator("#b-list li")).to_contain_text(f"sample {line}: done", timeout=60_000)
+        expect(page.locator("#caches a", has_text=f"{line} · train")).to_have_count(1)
+        assert page.evaluate("side.scrollWidth <= side.clientWidth")  # such a long name is wrapped
+        assert nameless(page)[1] == []
+        page.select_option("#b-by", "number")
+        assert not page.is_visible("#b-params")
 
 
 def test_the_token_is_asked_for_once(browser: Browser, root: Path, frames_id: str, tmp_path: Path) -> None:

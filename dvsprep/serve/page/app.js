@@ -54,16 +54,22 @@ async function openCache(id) {
 }
 
 async function route() {
-  const { cache: id, sample } = state();
+  const { cache: id, sample } = state(),
+    asked = location.hash,
+    stale = () => location.hash !== asked; // the user went on while a cache was opened
   if (!id) return;
   try {
-    if (cache?.id !== id) await show(id);
+    if (cache?.id !== id) {
+      const found = await open(id);
+      if (stale()) return;
+      show(found);
+    }
     if (sample !== undefined && cache?.id === id) {
       if (!(Number(sample) < cache.length)) throw new Error(`${id}: there is no sample ${sample}`);
       await player.show(cache, Number(sample));
     } else if (player.dialog.open) player.dialog.close();
   } catch (error) {
-    tell(error.message);
+    if (!stale()) tell(error.message);
   }
 }
 
@@ -83,10 +89,11 @@ const size = (bytes) => {
 const specOf = ({ spec, kind }) =>
   kind === "events" || !spec
     ? "events"
-    : Object.entries(spec)
-        .filter(([, v]) => v !== null)
-        .map(([k, v]) => (k === "split_by" ? v : `${k}=${v}`))
-        .join(" ");
+    : spec.plugin
+      ? builds.functionOf(spec)
+      : Object.entries(spec)
+          .map(([k, v]) => (k === "split_by" ? v : `${k}=${v}`))
+          .join(" ");
 
 async function list() {
   const told = await json("v1/caches");
@@ -146,14 +153,18 @@ function mark() {
 
 // -- one cache --
 
-async function show(id) {
+async function open(id) {
   $("main").setAttribute("aria-busy", "true");
   tell("");
   try {
-    cache = await openCache(id);
+    return await openCache(id);
   } finally {
     $("main").removeAttribute("aria-busy");
   }
+}
+
+function show(found) {
+  cache = found;
   chosen = new Set();
   $("search").value = "";
   $("cache").hidden = false;
@@ -294,7 +305,7 @@ $("statistics").addEventListener("toggle", statistics);
 if (matchMedia("(max-width: 700px)").matches && state().cache) $("side").open = false;
 try {
   const told = await list();
-  builds.setup(told.builds, list);
+  builds.setup(told.builds, told.plugins, list);
   const first = listed.find(({ kind }) => kind === "frames") ?? listed[0];
   if (!state().cache && first) history.replaceState(null, "", `#${new URLSearchParams({ cache: first.id })}`);
   await route();

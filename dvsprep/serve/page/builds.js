@@ -7,31 +7,58 @@ const ENDED = ["done", "failed", "cancelled"];
 const watched = new Map();
 
 /** Return the body of POST /v1/builds that a form describes. */
-export function bodyOf({ dataset, by, T, duration, split, seed }) {
-  const spec =
-    by === "duration" ? { split_by: by, duration: Number(duration) } : { split_by: by, T: Number(T) };
+export function bodyOf({ dataset, by, T, duration, plugin, params, split, seed }) {
+  const spec = { split_by: by };
+  if (by === "duration") spec.duration = Number(duration);
+  else if (by === "plugin") Object.assign(spec, { plugin, params: paramsOf(params) });
+  else spec.T = Number(T);
   const body = { dataset: dataset.trim(), spec, seed: Number(seed) },
     part = split.trim();
   if (part) body.split = Number.isNaN(Number(part)) ? part : Number(part);
   return body;
 }
 
+/** Return what "NAME=VALUE NAME=VALUE" says, as `dvsprep frames --param` takes it: a value is JSON or text. */
+function paramsOf(text) {
+  const params = {};
+  for (const part of text.split(/\s+/).filter(Boolean)) {
+    const [, name, value] = part.match(/^(\w+)=(.*)$/) ?? [];
+    if (!name) throw new Error(`${part}: expected NAME=VALUE, for example T=8`);
+    try {
+      params[name] = JSON.parse(value);
+    } catch {
+      params[name] = value;
+    }
+  }
+  return params;
+}
+
+/** Return a function's name without its folder, and its arguments, in words. */
+export function functionOf({ plugin, params }) {
+  const args = Object.entries(params).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  return [plugin.split("/").at(-1), ...args].join(" ");
+}
+
 /** Return how far a build is, in a line. */
 export function lineOf(build) {
-  const spec = Object.entries(build.spec)
-    .filter(([, value]) => value !== null)
-    .map(([, value]) => value)
-    .join(" ");
+  const spec = build.spec.plugin ? functionOf(build.spec) : Object.values(build.spec).join(" ");
   const far =
     build.state === "running" && build.total ? ` ${build.stage ?? ""} ${build.done} of ${build.total}` : "";
   return `${build.dataset} ${spec}: ${build.state}${far}${build.error ? `: ${build.error.message}` : ""}`;
 }
 
-/** Wire the form. @param allowed whether the service builds; @param done called when a build has made a cache */
-export function setup(allowed, done) {
+/**
+ * Wire the form.
+ * @param allowed whether the service builds
+ * @param plugins the functions it runs; without any, none is offered
+ * @param done called when a build has made a cache
+ */
+export function setup(allowed, plugins, done) {
   $("b-form").hidden = !allowed;
   $("b-none").hidden = allowed;
   if (!allowed) return;
+  if (plugins.length) $("b-by").append(new Option("function", "plugin"));
+  $("b-plugin").replaceChildren(...plugins.map((name) => new Option(functionOf({ plugin: name, params: {} }), name)));
   $("b-by").addEventListener("input", forms);
   forms();
   $("b-form").addEventListener("submit", async (event) => {
@@ -58,9 +85,10 @@ export function setup(allowed, done) {
 }
 
 function forms() {
-  const timed = $("b-by").value === "duration";
-  $("b-T").disabled = timed;
-  $("b-duration").disabled = !timed;
+  const by = $("b-by").value;
+  $("b-T").disabled = !["number", "time"].includes(by);
+  $("b-duration").disabled = by !== "duration";
+  for (const label of document.querySelectorAll(".b-function")) label.hidden = by !== "plugin";
 }
 
 function row(build) {
