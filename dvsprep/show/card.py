@@ -6,14 +6,13 @@ import base64
 import html
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dvsprep import disk
-from dvsprep.cache import EventCache, FrameCache, describe
+from dvsprep import cache, disk
 from dvsprep.datasets import splits
 from dvsprep.errors import UsageError
 from dvsprep.show.paint import paint
@@ -23,7 +22,11 @@ from dvsprep.types import Array
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dvsprep.api import Opened
+    from dvsprep.show.player import Playable
+
 MOST = 256  # samples whose frames are read
+AT_ONCE = 8  # of them, in one request if they are served
 EXAMPLES = 24  # classes that are shown
 NAMED = 40  # classes whose names fit below their bars
 OFF, ON = "#c96a00", "#1f6fd6"
@@ -54,37 +57,39 @@ class Facts(NamedTuple):
     read: int
 
 
-def facts(cache: FrameCache | EventCache, T: int = 20) -> Facts:
+def facts(opened: Opened, T: int = 20) -> Facts:
     """Collect what a card tells of a cache; of many samples, the frames of ``MOST`` spread evenly are read.
 
     Parameters
     ----------
+    opened : what ``dvsprep.open`` gives
+        A cache on disk or a served one.
     T : int
         Frames to make of each sample of an event cache.
     """
-    if not len(cache):
-        raise UsageError(f"{cache.path}: no sample to make a card of")
-    told, source = describe(cache), frames_of(cache, T)
-    chosen = np.unique(np.linspace(0, len(cache) - 1, min(MOST, len(cache))).astype(int))
+    if not len(opened):
+        raise UsageError(f"{opened.path}: no sample to make a card of")
+    told, source = _describe(opened), frames_of(opened, T)
+    chosen = np.unique(np.linspace(0, len(opened) - 1, min(MOST, len(opened))).astype(int)).tolist()
     total, n_frames = np.zeros(0), 0
-    for i in chosen:
-        frames = np.asarray(source[int(i)][0], np.float64)
+    for frames in _frames(source, chosen):
+        frames = np.asarray(frames, np.float64)
         total = frames.sum(0) if not total.size else total + frames.sum(0)
         n_frames += len(frames)
     examples = {}
-    for label in [label for label, n in enumerate(np.bincount(cache.labels)) if n][:EXAMPLES]:
-        frames, _ = source[int(np.argmax(cache.labels == label))]
+    labels, first = (found[:EXAMPLES].tolist() for found in np.unique(opened.labels, return_index=True))
+    for label, frames in zip(labels, _frames(source, first), strict=True):
         # A sensor of one row is shown as its raster, channels over time; any other summed up.
         shown = np.moveaxis(frames, 0, 2)[None, :, 0] if frames.shape[2] == 1 else frames.sum(0, dtype=np.int64)[None]
-        examples[cache.classes[label]] = paint(shown)[0]
+        examples[opened.classes[label]] = paint(shown)[0]
     polarity = total.sum((1, 2))
     return Facts(
-        f"{told['provenance'].get('title', cache.dataset)}, {cache.split}",
-        _rows(cache, told),
+        f"{told['provenance'].get('title', opened.dataset)}, {opened.split}",
+        _rows(opened, told),
         told["provenance"].get("files", {}),
         told["classes"],
-        cache.small("n_events"),
-        (cache.small("t_end") - cache.small("t_start")) / 1000,
+        opened.small("n_events"),
+        (opened.small("t_end") - opened.small("t_start")) / 1000,
         total / max(1, n_frames),
         polarity / max(1.0, polarity.sum()),
         examples,
@@ -92,18 +97,32 @@ def facts(cache: FrameCache | EventCache, T: int = 20) -> Facts:
     )
 
 
-def _rows(cache: FrameCache | EventCache, told: dict[str, Any]) -> list[tuple[str, str]]:
+def _describe(opened: Opened) -> dict[str, Any]:
+    if isinstance(opened, cache.FrameCache | cache.EventCache):
+        return cache.describe(opened)
+    from dvsprep import remote
+
+    return remote.describe(opened)
+
+
+def _frames(source: Playable, indices: Sequence[int]) -> Iterator[Array]:
+    for start in range(0, len(indices), AT_ONCE):
+        for frames, _ in source.__getitems__(indices[start : start + AT_ONCE]):
+            yield frames
+
+
+def _rows(opened: Opened, told: dict[str, Any]) -> list[tuple[str, str]]:
     provenance, events, lasts = told["provenance"], told["events"], told["microseconds"]
     spec = ", ".join(f"{key} {value}" for key, value in (told["spec"] or {}).items())
     return [
-        ("dataset", f"{cache.dataset}, split {cache.split}"),
-        ("samples", f"{len(cache):,} in {len(cache.classes):,} classes"),
-        ("sensor", f"{cache.sensor[0]} x {cache.sensor[1]} pixels"),
+        ("dataset", f"{opened.dataset}, split {opened.split}"),
+        ("samples", f"{len(opened):,} in {len(opened.classes):,} classes"),
+        ("sensor", f"{opened.sensor[0]} x {opened.sensor[1]} pixels"),
         ("frames", spec or "events, not integrated"),
         ("events a sample", f"{events['min']:,} to {events['max']:,}, median {events['median']:,}"),
         ("milliseconds a sample", f"{lasts['min'] / 1000:,.1f} to {lasts['max'] / 1000:,.1f}"),
-        ("split hash", splits.ids_hash({cache.split: cache.ids.tolist()})),
-        ("cache key", cache.key),
+        ("split hash", splits.ids_hash({opened.split: opened.ids.tolist()})),
+        ("cache key", opened.key),
         ("unverified files", ", ".join(told["unverified"]) or "none"),
         ("paper", str(provenance.get("paper") or "not told")),
         ("licence", str(provenance.get("licence") or "not told")),

@@ -1,4 +1,4 @@
-"""`dvsprep info` and `dvsprep play` take the address of a served cache like a path."""
+"""`dvsprep info`, `dvsprep play` and `dvsprep card` take the address of a served cache like a path."""
 
 from __future__ import annotations
 
@@ -64,8 +64,42 @@ def test_an_address_plays_the_same_pictures(
     assert made[0] == made[1]
 
 
+@pytest.mark.parametrize("kind", ["sample/frames", "sample/events", "made/frames"])
+def test_the_card_of_an_address_is_the_card_of_the_file(
+    service: str, root: Path, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dvsprep.show.card.MOST", 20)  # which are not all of the sample's
+    file = next((root / kind).glob("*.train.h5"))
+    made = []
+    for where in (str(file), f"{service}/v1/caches/{kind.partition('/')[0]}.{file.stem}"):
+        out = tmp_path / f"{len(made)}.html"
+        assert cli.main(["card", where, "-T", "4", "-o", str(out)]) == 0
+        made.append(out.read_bytes())
+    assert made[0] == made[1]
+    assert str(file.name).encode() not in made[0]
+
+
+def test_a_card_that_cannot_be_had_is_told_in_a_line(
+    root: Path, frames_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("correct-horse-battery-staple")
+    out = tmp_path / "card.png"
+    netrc = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(netrc))
+    with serving.running(root, token_file=str(tmp_path / "token")) as base:
+        for target, said in ((frames_id, "netrc"), ("nothing", "no cache is named 'nothing'")):
+            assert cli.main(["card", f"{base}/v1/caches/{target}", "-o", str(out)]) in (2, 3)
+            (line,) = capsys.readouterr().err.splitlines()
+            assert said in line
+            assert not out.exists()
+            netrc.write_text("machine 127.0.0.1 login x password correct-horse-battery-staple\n")
+            netrc.chmod(0o600)
+        assert cli.main(["card", f"{base}/v1/caches/{frames_id}", "-o", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
 def test_who_does_not_answer_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dvsprep.remote.link.AT_FIRST", 0.2)
-    for command in (["info"], ["play", "-o", "x.gif"]):
+    for command in (["info"], ["play", "-o", "x.gif"], ["card", "-o", "x.png"]):
         assert cli.main([*command, "http://127.0.0.1:9/v1/caches/x"]) == FetchError.exit_code
         assert "is `dvsprep serve` running there?" in capsys.readouterr().err
