@@ -75,6 +75,7 @@ class Imported(NamedTuple):
     new: bool
 
 
+@parallel.seldom_collected()
 def run(
     what: Import,
     root: str | os.PathLike[str] | None = None,

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from dvsprep import raw
+from dvsprep import parallel, raw
 from dvsprep.datasets import passing, splits
 from dvsprep.errors import FormatError, IntegrityError, LabelError, ManualDownloadError, NotFoundError, UsageError
 from dvsprep.events import vetting
@@ -166,16 +166,15 @@ class Job(Workspace):
 
     # -- run --
 
+    @parallel.seldom_collected()
     def run(self) -> list[Stage]:
         """Do every stage that is not done; return what each was found to be before."""
         stages = []
         for name in STAGES if self.spec else STAGES[:-1]:
             stage = self.plan_stage(name)
             stages.append(stage)
-            if stage.state == "done":
-                self.say(f"{name}: done ({stage.why})")
-            else:
-                self.say(f"{name}: {stage.state} ({stage.why})")
+            self.say(f"{name}: {stage.state} ({stage.why})")
+            if stage.state != "done":
                 getattr(self, f"_do_{name}")()
         return stages
 
@@ -240,7 +239,7 @@ class Job(Workspace):
 
     def _events_of_tapes(self, trees: dict[str, Path], tapes: Sequence[raw.Tape]) -> None:
         """Make the event caches while the archives inflate; play them again for recordings that passed unlabelled."""
-        from dvsprep import cache, parallel
+        from dvsprep import cache
 
         targets = self.events_paths().values()
         with self._stashing() as stash, self._bar("events", self._expected()) as progress:

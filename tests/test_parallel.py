@@ -1,5 +1,6 @@
 """parallel.run: results in order, a bounded queue, and an end that is clean however it comes."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -202,3 +203,22 @@ def test_ctrl_c_while_the_thread_of_ahead_starts_is_raised_and_closes_the_iterat
     with pytest.raises(KeyboardInterrupt):
         next(parallel.ahead(items()))
     assert closed == [True]
+
+
+@pytest.mark.parametrize(("before", "within"), [(700, parallel.SELDOM), (0, 0), (10**6, 10**6)])
+def test_garbage_is_seldom_looked_for_and_as_often_as_before_afterwards_even_after_an_error(before, within):
+    was = gc.get_threshold()
+    try:
+        gc.set_threshold(before, 7, 8)
+
+        @parallel.seldom_collected()
+        def build():
+            assert gc.get_threshold() == (within, 7, 8)
+            raise FormatError("r.bin: byte 3 is wrong")
+
+        for _ in range(2):
+            with pytest.raises(FormatError):
+                build()
+            assert gc.get_threshold() == (before, 7, 8)
+    finally:
+        gc.set_threshold(*was)

@@ -98,7 +98,8 @@ def _packed_events(
     how = PackHow(header.sensor, chunk, header.codec)
     ev.warm_up((recording.format for recording in recordings), header.sensor)
     warm_up(header.sensor)
-    for samples in packed(wanted, policy, how, lambda i: not done[i], jobs=jobs, executor=executor, say=say):
+    lacks = np.logical_not(done).item
+    for samples in packed(wanted, policy, how, lacks, jobs=jobs, executor=executor, say=say, read_ahead=True):
         yield samples
         progress(len(samples))
 
@@ -119,10 +120,14 @@ def packed(
     jobs: int | None,
     executor: parallel.Kind = "threads",
     say: Say = lambda _: None,
+    read_ahead: bool = False,
 ) -> Iterator[list[Packed]]:
-    """Yield the samples of recordings whose numbers are wanted, packed, in the order in which they are ready."""
+    """Yield the samples of recordings whose numbers are wanted, packed, in the order in which they are ready.
+
+    ``read_ahead`` as of :func:`cutting.pieces`.
+    """
     executor = _suited(executor, how.chunk)
-    cut = cutting.pieces(recordings, policy, how, executor=executor, jobs=jobs, say=say)
+    cut = cutting.pieces(recordings, policy, how, executor=executor, jobs=jobs, say=say, read_ahead=read_ahead)
     pieces = (piece for piece in cut if wanted(piece.sample))
     tasks = ((batch, how) for batch in cutting.batches(pieces, BATCH_EVENTS, BATCH_SAMPLES))
     whole = Whole(how)

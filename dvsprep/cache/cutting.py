@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 from dvsprep import events as ev
@@ -29,6 +30,7 @@ class DecodeTask:
     notes: tuple[tuple[str, int], ...] = ()  # what the walk to the spans mended
     final: bool = True
     raw: Array | None = None  # the recording's bytes, where they came out of an archive
+    raws: tuple[Array | None, ...] = ()  # of each recording, where they were read before
 
 
 class Decoded(NamedTuple):
@@ -48,12 +50,16 @@ def pieces(
     executor: parallel.Kind,
     jobs: int | None,
     say: Callable[[str], None],
+    read_ahead: bool = False,
 ) -> Iterator[Piece]:
     """Decode recordings in workers and yield the pieces of their samples, those of whole recordings packed.
 
-    Recordings are asked for when there is a worker for them.
+    Recordings are asked for when there is a worker for them; or, of small ones, by a thread that reads the next task's
+    ahead, if they may be asked for by another thread, and still be while this one fails.
     """
     tasks = _tasks(recordings, policy, how)
+    if read_ahead and executor == "serial":  # inflating holds no GIL and takes a third of the time
+        tasks = parallel.ahead(_with_bytes(tasks))
     splicer: Splicer | None = None
     for decoded in parallel.run(decode, tasks, executor, jobs=jobs, ahead=1):
         for recording, counts in decoded.notes.items():
@@ -87,6 +93,15 @@ def _tasks(recordings: Iterable[Numbered], policy: ev.Policy, how: PackHow) -> I
         yield DecodeTask(tuple(group), None, how, policy)
 
 
+def _with_bytes(tasks: Iterator[DecodeTask]) -> Iterator[DecodeTask]:
+    """Read the recordings of tasks, but for those that are to be read in spans."""
+    for task in tasks:
+        if task.span is None:
+            task = replace(task, raws=tuple(ev.bytes_of(recording) for recording, _ in task.recordings))
+        yield task
+        del task  # and its bytes
+
+
 def decode(task: DecodeTask) -> Decoded:
     """Decode a task's recordings, cut and pack their samples; of a span, only decode it."""
     if task.span is not None:
@@ -96,10 +111,10 @@ def decode(task: DecodeTask) -> Decoded:
         return Decoded(task, [], span.events, {str(recording.path): found} if found else {})
     cut: list[Piece] = []
     notes: dict[str, dict[str, int]] = {}
-    for recording, indices in task.recordings:
+    for (recording, indices), raw in zip_longest(task.recordings, task.raws):
         mended: dict[str, int] = {}
         first = len(cut)
-        samples = ev.samples_of(recording, task.how.sensor, task.policy, mended)
+        samples = ev.samples_of(recording, task.how.sensor, task.policy, mended, raw)
         cut += [Piece(index, events) for index, (_, events) in zip(indices, samples, strict=True)]
         if mended:
             notes[str(recording.path)] = mended

@@ -7,7 +7,7 @@ from dvsprep.events.catalog import BYTES, EVENT_BYTES, READERS, version
 from dvsprep.events.label_table import LabelRow, read_table, table_samples
 from dvsprep.events.labels import Instances, Row, Sample, read_csv, samples
 from dvsprep.events.reading import Decoded, Policy, Span, columns, select, size_of
-from dvsprep.events.split import Cutter, Recording, cut, join, read, read_span, samples_of, spans_of, warm_up
+from dvsprep.events.split import Cutter, Recording, bytes_of, cut, join, read, read_span, samples_of, spans_of, warm_up
 
 __all__ = [
     "BYTES",
@@ -22,6 +22,7 @@ __all__ = [
     "Row",
     "Sample",
     "Span",
+    "bytes_of",
     "columns",
     "cut",
     "join",

@@ -28,13 +28,18 @@ class Recording:
     labels: Path | None = None
 
 
-def read(recording: Recording, sensor: tuple[int, int], policy: Policy) -> Decoded:
-    """Decode a recording's file."""
+def read(recording: Recording, sensor: tuple[int, int], policy: Policy, raw: Array | None = None) -> Decoded:
+    """Decode a recording's file; ``raw`` is what :func:`bytes_of` returned, if it was called before."""
     path, name = recording.path, str(recording.path)
     if recording.format in catalog.PATHS:
         with _present(path):
             return catalog.PATHS[recording.format][0](path, name, sensor, policy)
-    return catalog.BYTES[recording.format][0](_bytes(path), name, sensor, policy)
+    return catalog.BYTES[recording.format][0](_bytes(path) if raw is None else raw, name, sensor, policy)
+
+
+def bytes_of(recording: Recording) -> Array | None:
+    """Return a recording's bytes, inflated if it lies in an archive; None where its reader opens the file itself."""
+    return _bytes(recording.path) if recording.format in catalog.BYTES else None
 
 
 def spans_of(recording: Recording, policy: Policy, limit: int) -> tuple[list[Span], dict[str, int], Array | None]:
@@ -68,14 +73,14 @@ def read_span(
 
 
 def samples_of(
-    recording: Recording, sensor: tuple[int, int], policy: Policy, notes: dict[str, int]
+    recording: Recording, sensor: tuple[int, int], policy: Policy, notes: dict[str, int], raw: Array | None = None
 ) -> Iterator[tuple[Sample, Events]]:
-    """Yield each sample's events; what had to be mended is added to ``notes``.
+    """Yield each sample's events; what had to be mended is added to ``notes``. ``raw`` as of :func:`read`.
 
     A recording is decoded once and cut; a file that holds many samples is read sample by sample.
     """
     if recording.format not in catalog.CONTAINERS:
-        decoded = read(recording, sensor, policy)
+        decoded = read(recording, sensor, policy, raw)
         notes.update(decoded.notes)
         yield from cut(decoded.events, recording, notes)
         return

@@ -6,8 +6,10 @@ import errno
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import pytest
 import dvsprep.events as ev
 from dvsprep import cache
 from dvsprep.cache import build, cutting, write
+from dvsprep.errors import FormatError
 from dvsprep.events.labels import Sample
 from dvsprep.pipeline import Job, Options
 from dvsprep.types import FrameSpec
@@ -104,6 +107,31 @@ def test_hundreds_of_tiny_recordings_share_few_tasks(tmp_path: Path, monkeypatch
     for i in range(n):
         for k, expected in formats.events(3 + i % 5, 34, 34, seed=i).items():
             np.testing.assert_array_equal(source[i][0][k], expected)
+
+
+def test_small_recordings_are_read_by_another_thread_and_what_is_wrong_with_them_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, readers = 600, set()
+    recordings = tiny_recordings(tmp_path / "bins", n)
+    real = ev.bytes_of
+
+    def spy(recording: ev.Recording) -> Any:
+        readers.add(threading.current_thread().name.split("_")[0])
+        return real(recording)
+
+    monkeypatch.setattr(ev, "bytes_of", spy)
+    cache.events_cache(tmp_path / "whole.h5", tiny_header(n), recordings, ev.Policy())
+    assert readers == {"dvsprep-ahead"}
+    content = recordings[300].path.read_bytes()
+    recordings[300].path.unlink()
+    recordings[300].path.mkdir()
+    with pytest.raises(FormatError, match=rf"{re.escape(str(recordings[300].path))}: the recording is gone"):
+        cache.events_cache(tmp_path / "e.h5", tiny_header(n), recordings, ev.Policy())
+    recordings[300].path.rmdir()
+    recordings[300].path.write_bytes(content)
+    cache.events_cache(tmp_path / "e.h5", tiny_header(n), recordings, ev.Policy())
+    assert (tmp_path / "e.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
 # -- resuming --
