@@ -116,10 +116,11 @@ def disturb(place, number, when, signal):
     def function(*arguments, **how):
         nonlocal calls
         calls += 1
-        if when == "before" and calls == number:
+        this = calls == number  # told now: two threads may be in it
+        if when == "before" and this:
             os.kill(os.getpid(), signal)
         result = whole(*arguments, **how)
-        if when == "after" and calls == number:
+        if when == "after" and this:
             os.kill(os.getpid(), signal)
         return result
     setattr(owner, last, function)
