@@ -18,6 +18,7 @@ import binascii
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,7 @@ HEADERS = {
     "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 }
 SAFE = ("GET", "HEAD", "OPTIONS")
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:,/@\[\]]+))(?::\d{1,5})?")
 log = logging.getLogger("dvsprep.serve")
 
 
@@ -109,7 +111,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> RefusedError | None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
+        host = ",".join(headers.getlist("host"))  # of two, which is no name
         name = _host(host)
         if self._hosts is not None and name not in self._hosts:
             return RefusedError(
@@ -143,10 +145,10 @@ class Guard:
 
 
 def _host(header: str) -> str:
-    name = header.lower().strip()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0].rstrip(".")
+    """Return the name in a Host header without its port; all of what is not NAME or NAME:PORT."""
+    text = header.lower().strip()
+    found = _HOST.fullmatch(text)
+    return (found[1] or found[2]).rstrip(".") if found else text
 
 
 def _credential(header: str) -> bytes:

@@ -167,6 +167,26 @@ def test_huge_ranges_cost_nothing(service: str, frames_id: str, header: str) -> 
     assert time.monotonic() - begun < 2
 
 
+HEAD = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKS = HEAD.replace("GET /healthz", "POST /v1/builds") + (
+    "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+)
+
+
+@pytest.mark.parametrize("beginning", [HEAD + "X: ", "GET /", CHUNKS + "X: "], ids=["header", "line", "trailer"])
+def test_a_request_without_end_is_not_kept_in_memory(service: str, beginning: str) -> None:
+    parts = urlsplit(service)
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+        connection.sendall(beginning.encode())
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(b"a" * (64 << 20))  # far more than the sockets' buffers hold
+    assert serving.ask(service, "/healthz").status == 200
+
+
+def test_a_head_of_common_size_is_read(service: str) -> None:
+    assert serving.ask(service, "/healthz", X="a" * 30_000).status == 200
+
+
 def test_wrong_methods_are_named(service: str, frames_id: str) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):
         answer = serving.ask(service, f"/v1/caches/{frames_id}", method)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import serving
@@ -29,11 +31,33 @@ def test_the_loopback_names_are_ours(service: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["evil.example", "", "127.0.0.1.evil.example", "localhost@evil.example", "[::2]", "2130706433"]
+    "name",
+    [
+        "evil.example",
+        "",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "[::2]",
+        "2130706433",
+        "localhost:80@evil.example",
+        "[::1]evil.example",
+        "localhost:x",
+        "localhost, evil.example",
+        "localhost:123456",
+    ],
 )
 def test_another_name_is_refused_for_a_page_could_have_pointed_it_here(service: str, name: str) -> None:
     answer = serving.ask(service, "/v1/caches", Host=name)
     assert answer.status in (400, 421)  # uvicorn itself refuses an empty one
+
+
+@pytest.mark.parametrize("names", [("localhost", "evil.example"), ("evil.example", "localhost")])
+def test_two_names_are_none(service: str, names: tuple[str, str]) -> None:
+    parts = urlsplit(service)
+    hosts = "".join(f"Host: {name}\r\n" for name in names)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(f"GET /v1/caches HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n".encode())
+        assert connection.recv(1000).split()[1] in (b"400", b"421")
 
 
 def test_a_name_that_was_allowed_is_ours(root: Path) -> None:
