@@ -27,10 +27,11 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"see {self.prog} --help")
 
     def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Return the values, and in ``explicit`` the names of those that were given."""
+        """Return the values, the names of those that were given in ``explicit``, those of paths in ``paths``."""
         defaults = {action.dest: self.get_default(action.dest) for action in self._actions if action.dest != "help"}
         args = self.parse_args(argv, argparse.Namespace(**dict.fromkeys(defaults, _UNSET)))
         args.explicit = [name for name in defaults if getattr(args, name) is not _UNSET]
+        args.paths = [action.dest for action in self._actions if action.type is Path]
         for name, default in defaults.items():
             if getattr(args, name) is _UNSET:
                 setattr(args, name, default)

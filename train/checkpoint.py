@@ -52,7 +52,8 @@ def load(path: Path) -> dict[str, Any]:
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except _UNREADABLE as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # torch's first sentence: the next ones advise to let a file run whatever it holds
+            why = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
             raise IntegrityError(
                 f"{path}: truncated, or no checkpoint: {why}", hint="a run keeps two: try the other one"
             ) from None

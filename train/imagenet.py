@@ -56,7 +56,7 @@ class ImageNetTrainer(Trainer):
             args.train_crop_size, args.auto_augment, args.random_erase, args.interpolation
         )
         middle = vision.test_transform(args.val_resize_size, args.val_crop_size, args.interpolation)
-        folders = {name: Path(args.data_dir) / name for name in ("train", "val", "test")}
+        folders = {name: args.data_dir / name for name in ("train", "val", "test")}
         there = [name for name, folder in folders.items() if name == "train" or folder.is_dir()]
         parts = {
             name: vision.image_folder(

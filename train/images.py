@@ -35,10 +35,9 @@ class ImagesTrainer(Trainer):
 
     def load_data(self, args: Namespace) -> Data:
         """Read the images; hold some out for validation if they are to choose the epoch."""
-        folder = None if args.data_dir is None else Path(args.data_dir)  # a checkpoint holds its words
         if args.download:
-            idx.download(self.published, folder)
-        train, test = (idx.load(self.published, split, folder) for split in ("train", "test"))
+            idx.download(self.published, args.data_dir)
+        train, test = (idx.load(self.published, split, args.data_dir) for split in ("train", "test"))
         args.facts = {"set": self.published.name, "images": list(train.images.shape)}
         if args.val_ratio == 0 or args.select_by != "val":
             return Data(train, test)

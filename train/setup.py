@@ -22,7 +22,7 @@ from train.logs import say
 
 # Flags of one start: a resumed run takes all others from its checkpoint unless they are given.
 OF_ONE_START = (
-    "resume", "explicit", "out_dir", "device", "workers", "test_only", "tensorboard", "print_logdir", "clean",
+    "resume", "explicit", "paths", "out_dir", "device", "workers", "test_only", "tensorboard", "print_logdir", "clean",
 )  # fmt: skip
 # What a network is, where the shapes of its weights do not always tell.
 OF_THE_NETWORK = ("model", "neuron", "connect", "tau")
@@ -42,6 +42,8 @@ def resumed(args: Namespace) -> tuple[dict[str, Any] | None, Path]:
     for name, value in content["args"].items():
         if name in OF_ONE_START or not hasattr(args, name):
             continue
+        if name in args.paths and value is not None:
+            value = Path(value)  # a checkpoint holds its words
         if name not in args.explicit:
             setattr(args, name, value)
         elif getattr(args, name) != value and name in OF_THE_NETWORK:
@@ -82,7 +84,7 @@ def meta(args: Namespace) -> dict[str, Any]:
 
 def flags(args: Namespace) -> dict[str, Any]:
     """Return the flags of a run, as its files tell them."""
-    left_out = (*DERIVED, "resumed_facts", "explicit", "resume", "print_logdir", "clean")
+    left_out = (*DERIVED, "resumed_facts", "explicit", "paths", "resume", "print_logdir", "clean")
     kept = {k: v for k, v in vars(args).items() if k not in left_out}
     return {k: str(v) if isinstance(v, os.PathLike) else v for k, v in kept.items()}
 

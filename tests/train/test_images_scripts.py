@@ -117,7 +117,8 @@ def test_first_spikes_are_drawn_with_and_without_resume(capsys):
     assert all({p.name for p in Path("es", str(i)).iterdir()} == names for i in range(10))
     before = Path("es/3/s_1.png").read_bytes()
     shutil.rmtree("es/3")
-    run("--resume", folder, "--save-es", "es")  # the folder exists
+    run("--resume", folder)  # draws where its run drew, and the folder exists
+    assert "--data-dir is" not in capsys.readouterr().err  # it is what it was
     assert Path("es/3/s_1.png").read_bytes() == before
     trainer = FashionMNISTTrainer()
     trainer.main(trainer.get_args_parser().parse(["--resume", folder, "--test-only", "-save-es", "other/es"]))

@@ -48,8 +48,8 @@ def load(net: nn.Module, file: str | PathLike[str], head: str = "fc") -> int | N
     verify(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise IntegrityError(f"{path}: no weights of torch: {str(error).partition(chr(10))[0]}") from None
+    except _UNREADABLE as error:  # told in torch's first sentence: the next ones advise to trust any file
+        raise IntegrityError(f"{path}: no weights of torch: {str(error).partition('. ')[0]}") from None
     if not isinstance(state, dict):
         raise IntegrityError(f"{path}: holds a {type(state).__name__}, expected weights by name")
     last, own = state.get(f"{head}.weight"), net.get_submodule(head).state_dict(prefix=f"{head}.")
