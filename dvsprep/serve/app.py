@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +58,14 @@ def create(settings: Settings) -> Starlette:
     return app
 
 
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def from_environment() -> Starlette:
-    """Return the application of a worker process."""
+    """Return the application of a worker process, which ends when the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # one of several: killed, their parent tells them nothing, and they would keep its port
+        threading.Thread(target=_end_after, args=(parent,), name="dvsprep-parent", daemon=True).start()
     return create(Settings.from_environment())
