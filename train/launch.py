@@ -36,12 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(args)  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
-        killed = [(rank, failure.exitcode) for rank, failure in error.failures.items() if failure.exitcode < 0]
-        if not killed:
-            return error.get_first_failure()[1].exitcode  # the process itself has said why
-        rank, code = killed[0]  # the others have only lost it
-        say(f"train.launch: process {rank} was killed by {signal.Signals(-code).name}")
-        return 128 - code
+        return _first({rank: failure.exitcode for rank, failure in error.failures.items()})
     except (DistError, OSError) as error:
         address = args.rdzv_endpoint or f"{args.master_addr}:{args.master_port}"
         why = "the port is in use" if "EADDRINUSE" in str(error) else str(error).partition("\n")[0]
@@ -50,6 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, SignalException):
         return INTERRUPTED
     return 0
+
+
+def _first(codes: dict[int, int]) -> int:
+    """Return the exit code that tells why a job ended, of those by rank, the first that ended first."""
+    own = [code for code in codes.values() if code > 0]
+    # When one has failed, torchrun ends the others by SIGTERM: no reason, where one has said its own.
+    killed = [(rank, code) for rank, code in codes.items() if code < 0 and not (own and code == -signal.SIGTERM)]
+    if not killed:
+        return own[0]
+    rank, code = killed[0]  # the others have only lost it
+    say(f"train.launch: process {rank} was killed by {signal.Signals(-code).name}")
+    return 128 - code
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ def _terminated(*_: object) -> NoReturn:
 
 def _fail(name: str, message: str, code: int) -> int:
     if distributed.rank():
-        # What all processes have run into is told by the first, and the launcher ends the others before they speak.
+        # What all processes have run into is told by the first, and the launcher ends the others before they speak,
+        # in silence: this is no place for the handler's KeyboardInterrupt.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         time.sleep(PATIENCE)
         name = f"{name}, process {distributed.rank()} of {distributed.world()}"
     say(f"{name}: {' '.join(message.split())}", of_all=True)

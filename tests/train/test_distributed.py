@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from sources import TinyTrainer
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-from dvsprep.errors import BackendError, UsageError
+from dvsprep.errors import BackendError, NotFoundError, UsageError
 from train import checkpoint, distributed, launch, layer, setup
 from train.data import EpochSampler
 from train.layer.sync import sync_batch_norms
@@ -116,6 +117,32 @@ def test_a_port_in_use_is_one_line_of_the_launcher_s_too(capsys, monkeypatch):
         assert launch.main(["--nproc-per-node", "2", "--master-port", port, SCRIPT]) == BackendError.exit_code
     told = f"train.launch: the processes cannot meet at 127.0.0.1:{port}: the port is in use (leave --master-port out"
     assert capsys.readouterr().err.startswith(told)
+
+
+def test_what_all_processes_run_into_is_told_without_a_traceback(tmp_path):
+    done = run(tmp_path, "--resume", tmp_path / "none.pth", by=LAUNCH)
+    assert done.returncode == NotFoundError.exit_code
+    assert f": {tmp_path / 'none.pth'}: no such checkpoint\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "killed" not in done.stderr  # those that the launcher has ended are no news
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected", "told"),
+    [
+        ({1: 2, 0: 130, 2: -15}, 2, ""),  # the launcher ends those that did not fail
+        ({0: 7, 1: -9}, 137, "train.launch: process 1 was killed by SIGKILL\n"),  # 0 has only lost it
+        ({1: -15, 0: -15}, 143, "train.launch: process 1 was killed by SIGTERM\n"),
+    ],
+)
+def test_the_job_s_exit_code_is_that_of_the_process_that_failed(codes, expected, told, capsys, monkeypatch):
+    def run(_args):
+        raise ChildFailedError("", {rank: ProcessFailure(rank, 0, code, "") for rank, code in codes.items()})
+
+    monkeypatch.setattr(launch, "run", run)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert launch.main(["--nproc-per-node", "3", SCRIPT]) == expected
+    assert capsys.readouterr().err == told
 
 
 def test_another_number_of_processes_keeps_the_batch_or_says_why_not(two, tmp_path, capsys):
