@@ -250,7 +250,8 @@ def _stored(used: Array, zeros: int) -> bytes:
     return b"".join([*parts, _stored_end(used, zeros)])
 
 
-STORED = 7  # bytes before those of a stream's first block: two of zlib, five of the block
+_HEAD = struct.Struct("<2sBHH")
+STORED = _HEAD.size  # bytes before those of a stream's first block: two of zlib, five of the block
 
 
 def stored_bytes(stream: Any, size: int) -> int:
@@ -258,7 +259,7 @@ def stored_bytes(stream: Any, size: int) -> int:
 
     0 where the stream is another one, or damaged: all of it is compared.
     """
-    zlib_head, kind, used, inverse = struct.unpack_from("<2sBHH", stream) if len(stream) >= STORED else (b"", 0, 0, 0)
+    zlib_head, kind, used, inverse = _HEAD.unpack_from(stream) if len(stream) >= STORED else (b"", 0, 0, 0)
     if zlib_head != b"\x78\x01" or kind != 0 or used ^ inverse != 0xFFFF or not used < size:
         return 0
     same = stream[STORED + used :] == _stored_end(stream[STORED : STORED + used], size - used)
@@ -268,7 +269,7 @@ def stored_bytes(stream: Any, size: int) -> int:
 def _stored_end(used: Any, zeros: int) -> bytes:
     low = adler32(used)
     high = (low >> 16) + zeros * (low & 0xFFFF)
-    return _zeros(zeros) + struct.pack(">HH", high % 65_521, low & 0xFFFF)
+    return _zeros(zeros) + ((high % 65_521) << 16 | low & 0xFFFF).to_bytes(4, "big")
 
 
 @functools.lru_cache(256)

@@ -66,22 +66,24 @@ class Mapped:
             return None
         return Chunk(mask, self._pages[offset : offset + size])
 
-    def bits(self, first: int, count: int, packing: Packing, rows: int) -> NDArray[np.int64] | None:
-        """Return where the bits of chunks that have ``rows`` values each lie in the file, int64[count, 2], as they are.
+    def bits(self, first: int, packing: Packing, rows: int, last: int, out: NDArray[np.int64]) -> bool:
+        """Write to ``out : int64[K, 2]`` where the bits of K chunks of ``rows`` values each lie in the file as they are.
 
-        None where a chunk has to be inflated, or is no chunk of this packing: then each is to be unpacked by itself.
+        Returns False where a chunk has to be inflated, or is no chunk of this packing, or the last one holds fewer than
+        ``last`` values: then each is to be unpacked by itself.
         """
         size = rows * packing.bits // 8 + 1
-        places = self._as_they_are(packing, size)[first : first + count].copy()
-        for k in (places[:, 1] == 0).nonzero()[0].tolist():  # few: those filled up with zeros
-            chunk, offset = self.chunk(first + k), self._places[0][first + k]
-            if chunk is None or not packing.undoes(chunk) or not packing.is_deflated(chunk):
-                return None
-            used = stored_bytes(chunk.data, size)
+        out[:] = self._as_they_are(packing, size)[first : first + len(out)]
+        offsets, sizes, masks = self._places
+        for k in (out[:, 1] == 0).nonzero()[0].tolist():  # few: those filled up with zeros
+            offset, stored, mask = offsets[first + k], sizes[first + k], masks[first + k]
+            if mask != 0 or packing.kept == 0 or offset + stored > len(self._pages):
+                return False
+            used = stored_bytes(self._pages[offset : offset + stored], size)
             if used == 0:
-                return None
-            places[k] = offset + STORED, offset + STORED + used
-        return places
+                return False
+            out[k] = offset + STORED, offset + STORED + used
+        return bool(8 * (out[-1, 1] - out[-1, 0]) >= last * packing.bits)
 
     def _as_they_are(self, packing: Packing, size: int) -> NDArray[np.int64]:
         """Return where each chunk begins and ends, zeros where it was deflated, has another size or lies elsewhere."""
@@ -118,22 +120,20 @@ def unpack_columns(
     rows = columns[0].chunks[0] if columns[0].chunks else 0
     if rows == 0 or n == 0:
         return None
-    last = n - (n - 1) // rows * rows  # values of the last chunk; a padded one may hold no more
-    places, bits = [], []
-    for column in columns:
+    count = -(-n // rows)
+    last = n - (count - 1) * rows  # values of the last chunk; a padded one may hold no more
+    places, bits = np.empty((3, count, 2), np.int64), np.empty(3, np.int64)
+    for c, column in enumerate(columns):
         packing, mapped = column.packing, column.mapped
         if mapped is None or packing is None or column.chunks != (rows,) or column.dtype.itemsize != 1:
             return None
         if not 0 < packing.bits <= 8 or packing.shuffles:
             return None
-        found = mapped.bits(start // rows, -(-n // rows), packing, rows)
-        if found is None or 8 * int(found[-1, 1] - found[-1, 0]) < last * packing.bits:
+        if not mapped.bits(start // rows, packing, rows, last, places[c]):
             return None
-        pages = mapped.pages
-        places.append(found)
-        bits.append(packing.bits)
+        pages, bits[c] = mapped.pages, packing.bits
     out = [empty(name, (n,), column.dtype) for name, column in zip("xyp", columns, strict=True)]
-    kernels().unpack_columns(pages, np.stack(places), np.array(bits, np.int64), rows, *out)
+    kernels().unpack_columns(pages, places, bits, rows, *out)
     return out
 
 

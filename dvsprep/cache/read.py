@@ -328,8 +328,10 @@ class EventCache(Cache):
         With ``empty=loading.scratch`` they last until this thread's next sample.
         """
         start, n = self.run(i)
-        stored = Times(self, i, partial(sound, self.path, f"dt of sample {i}"))
-        t: Any = stored if times == "searched" else stored.unpack() if times else np.empty(0, np.int64)
+        t: Any = np.empty(0, np.int64)
+        if times:
+            stored = Times(self, i, partial(sound, self.path, f"dt of sample {i}"))
+            t = stored if times == "searched" else stored.unpack()
         with sound(self.path, f"the events of sample {i}"):
             columns = [self._stored_column(name) for name in "xyp"]
             x, y, p = unpack_columns(columns, start, n, empty) or (self._rows(column, start, n) for column in columns)
