@@ -344,3 +344,18 @@ def compress(raw, size, block, most, look, step, out, ends):
         at += np.uint64(held > ZERO) + np.uint64(SUM)
         ends[k] = np.int64(at)
     return True
+
+
+@kernel
+def compress_each(raw, size, block, most, look, step, out, ends):
+    """Do :func:`compress` for each ``size`` bytes of ``raw`` alone, with codes of its own, behind each other.
+
+    ends : int64[n / size]
+        Written: the byte of ``out`` behind each stream, which is none where it does not pay.
+    """
+    at = np.int64(0)
+    for k in range(ends.size):
+        own = ends[k : k + 1]
+        if compress(raw[k * size : (k + 1) * size], size, block, most, look, step, out[at:], own):
+            at += own[0]
+        ends[k] = at

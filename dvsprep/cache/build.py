@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,8 @@ BATCH_EVENTS = 1 << 19  # about what one task packs or integrates: fewer, and th
 BATCH_SAMPLES = 256  # small ones
 MANY_EVENTS = 1 << 27  # of which times are unpacked so much faster that what it takes to load pays, 20 ms
 SMALL = 1 << 14  # events of a sample for which threads do not pay
+AT_ONCE_BYTES = 1 << 21  # of frames that are packed at once: they stay in the processor's cache
+SMALL_FRAMES = 1 << 17  # bytes of a sample's for which that pays
 MIN_CHUNK, MAX_CHUNK = 1 << 10, 1 << 16  # events
 
 Progress = Callable[[int], None]
@@ -254,7 +257,15 @@ def frames_cache(
             source.load_times()
         typical = int(source.small("n_events").mean())
         chosen = executor or (_suited("threads", typical) if spec.plugin is None else "processes")
-        for samples in parallel.run(pack_frames, tasks, chosen, jobs=jobs):
+        small = is_small(source, spec)
+        if small:
+            sparse.compress_each(np.zeros((1, sparse.SMALLEST), np.uint8))  # compiled before there are threads
+        if small and chosen == "serial":  # packing many at once holds no GIL, which integrating needs
+            parts = parallel.ahead(part for task in tasks for part in integrated(task))
+            ready: Iterable[list[Packed]] = map(pack_integrated, parts)
+        else:
+            ready = parallel.run(pack_frames, tasks, chosen, jobs=jobs)
+        for samples in ready:
             yield samples
             progress(len(samples))
 
@@ -280,18 +291,61 @@ def _frame_tasks(
         yield FrameTask(source, spec, tuple(group), codec, identity)
 
 
-def pack_frames(task: FrameTask) -> list[Packed]:
-    """Integrate and pack a task's samples."""
+class Integrated(NamedTuple):
+    """Some samples of a task, and the frames of each; ``room`` holds them side by side where they are small."""
+
+    task: FrameTask
+    samples: Sequence[tuple[int, int]]
+    frames: list[Array]
+    room: Array | None
+
+
+def integrated(task: FrameTask) -> Iterator[Integrated]:
+    """Integrate a task's samples: small ones of which many are packed at once, others one by one."""
     to_frames = integrate.integrator(task.spec, *task.source.sensor, task.source.channels)
     if integrate.identity(task.spec) != task.integrator:
         raise PluginError(f"plugin {task.spec.plugin}: its source changed during the build", hint="run it again")
-    varies, times = task.spec.split_by == "duration", integrate.needs_times(task.spec)
+    times, shape = integrate.needs_times(task.spec), (task.spec.T or 0, task.source.channels, *task.source.sensor)
+    at_once = max(1, AT_ONCE_BYTES // max(1, math.prod(shape))) if is_small(task.source, task.spec) else 1
     memory = partial(scratch, "frames", dtype=np.dtype(np.uint8))  # packed before the next sample's take its place
-    packed, small = [], {name: task.source.small(name) for name in ("n_events", "t_start", "t_end")}
-    for i, index in task.samples:
-        frames = to_frames(task.source.compact(i, times=times, empty=scratch), str(task.source.ids[i]), memory)
+    for start in range(0, len(task.samples), at_once):
+        some = task.samples[start : start + at_once]
+        room = np.empty((len(some), *shape), np.uint8) if at_once > 1 else None
+        frames = [
+            to_frames(
+                task.source.compact(i, times=times, empty=scratch),
+                str(task.source.ids[i]),
+                memory if room is None else room[k],
+            )
+            for k, (i, _) in enumerate(some)
+        ]
+        yield Integrated(task, some, frames, room)
+
+
+def is_small(source: EventCache, spec: FrameSpec) -> bool:
+    """Tell whether frames have one known shape and so few bytes that several samples are best packed at once."""
+    known = spec.plugin is None and spec.T is not None
+    return known and math.prod((spec.T or 0, source.channels, *source.sensor)) <= SMALL_FRAMES
+
+
+def pack_integrated(part: Integrated) -> list[Packed]:
+    """Pack samples that are integrated."""
+    task, varies = part.task, part.task.spec.split_by == "duration"
+    small = {name: task.source.small(name) for name in ("n_events", "t_start", "t_end")}
+    packed, chunks = [], []
+    if part.room is not None:
+        chunks = packing_of(task.codec, "frames", part.room.dtype, task.source.sensor).pack_each(part.room)
+    for k, ((i, index), frames) in enumerate(zip(part.samples, part.frames, strict=True)):
         facts = {name: int(values[i]) for name, values in small.items()}
-        packing = packing_of(task.codec, "frames", frames.dtype, task.source.sensor)
-        block = pack_rows(frames if varies else frames[None], 1, packing)
+        if part.room is not None and frames.dtype == part.room.dtype:  # counts that did not fit lie elsewhere
+            block = Block(frames.dtype.str, frames.shape, 1, 1, [chunks[k]])
+        else:
+            packing = packing_of(task.codec, "frames", frames.dtype, task.source.sensor)
+            block = pack_rows(frames if varies else frames[None], 1, packing)
         packed.append(Packed(index, facts, {"frames": block}))
     return packed
+
+
+def pack_frames(task: FrameTask) -> list[Packed]:
+    """Integrate and pack a task's samples."""
+    return [sample for part in integrated(task) for sample in pack_integrated(part)]

@@ -67,7 +67,7 @@ class Mapped:
         return Chunk(mask, self._pages[offset : offset + size])
 
     def bits(self, first: int, packing: Packing, rows: int, last: int, out: NDArray[np.int64]) -> bool:
-        """Write to ``out : int64[K, 2]`` where the bits of K chunks of ``rows`` values each lie in the file as they are.
+        """Write to ``out : int64[K, 2]`` where the bits of K chunks of ``rows`` values lie in the file as they are.
 
         Returns False where a chunk has to be inflated, or is no chunk of this packing, or the last one holds fewer than
         ``last`` values: then each is to be unpacked by itself.

@@ -34,6 +34,7 @@ MOST = 0.4  # of them may be other than zero; with more, libraries are as fast
 WORTH_READING = 1 << 17  # bytes; in fewer the tables that a reader makes first do not pay
 AT_ONCE = 2  # streams that are read side by side
 _HEAD = b"\x78\x01"
+SUM = 4  # bytes of Adler-32
 _own = threading.local()
 _loading = threading.Lock()
 _inflate: Callable[..., tuple[int, int]] | None = None
@@ -53,14 +54,41 @@ def compress(raw: Array, size: int | None = None, most: float = MOST) -> list[by
         return None
     raw = raw.view()
     raw.flags.writeable = False  # one type for the kernel, wherever the bytes come from
-    ends, look, step = np.empty(raw.size // size, np.int64), raw.size // LOOKED_AT | 1, STEP if raw.size >= MANY else 1
+    ends = np.empty(raw.size // size, np.int64)
     out = _scratch(ends.size * _kernels_deflate.most_bytes(size, BLOCK))
-    if not _kernels_deflate.compress(raw, size, BLOCK, float(most), look, step, out, ends):
+    if not _kernels_deflate.compress(raw, size, BLOCK, float(most), *_looks(raw.size), out, ends):
         return None
-    for end, stream in zip(ends.tolist(), raw.reshape(-1, size), strict=True):
-        struct.pack_into(">I", out.data, end - _kernels_deflate.SUM, _adler32(stream))
+    return _streams(out, ends.tolist(), raw.reshape(-1, size))
+
+
+def compress_each(rows: Array) -> list[bytes]:
+    """Return what :func:`compress` makes of each of ``rows : uint8[K, n]`` alone, b"" for None."""
+    from dvsprep.cache import _kernels_deflate
+
+    size = rows.shape[1]
+    if size < SMALLEST:
+        return [b""] * len(rows)
+    raw = rows.reshape(-1)
+    raw.flags.writeable = False
+    ends = np.empty(len(rows), np.int64)
+    out = _scratch(ends.size * _kernels_deflate.most_bytes(size, BLOCK))
+    _kernels_deflate.compress_each(raw, size, BLOCK, MOST, *_looks(size), out, ends)
+    return _streams(out, ends.tolist(), rows)
+
+
+def _looks(size: int) -> tuple[int, int]:
+    """Return that every so manieth byte is looked at to see whether it pays, and piece for the code."""
+    return size // LOOKED_AT | 1, STEP if size >= MANY else 1
+
+
+def _streams(out: Array, ends: list[int], parts: Array) -> list[bytes]:
+    """Put the sums of their bytes behind the streams, and return these."""
+    places = list(itertools.pairwise([0, *ends]))
+    for (start, end), part in zip(places, parts, strict=True):
+        if end > start:
+            struct.pack_into(">I", out.data, end - SUM, _adler32(part))
     packed = out[: ends[-1]].tobytes()
-    return [packed] if ends.size == 1 else [packed[a:b] for a, b in itertools.pairwise([0, *ends.tolist()])]
+    return [packed] if len(ends) == 1 else [packed[start:end] for start, end in places]
 
 
 def _scratch(size: int) -> Array:

@@ -23,6 +23,9 @@ import pytest
 import dvsprep.events as ev
 from dvsprep import cache
 from dvsprep.cache import build, cutting, write
+from dvsprep.cache.codec import Packing
+from dvsprep.cache.packing import Piece
+from dvsprep.cache.write import write_cache
 from dvsprep.errors import FormatError
 from dvsprep.events.labels import Sample
 from dvsprep.pipeline import Job, Options
@@ -61,6 +64,33 @@ def test_threads_and_processes_make_the_bytes_that_one_thread_makes(
     serial = making.frames_cache(tmp_path / "serial.h5", source, SPEC, executor="serial")
     other = making.frames_cache(tmp_path / "other.h5", source, SPEC, executor=executor, jobs=2)
     assert other.path.read_bytes() == serial.path.read_bytes()
+
+
+@pytest.mark.parametrize("split_by", ["number", "time"])
+@pytest.mark.parametrize("executor", ["serial", "threads"])
+def test_small_samples_packed_at_once_give_the_bytes_of_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str, split_by: Any
+) -> None:
+    """And so does one whose counts need more than 8 bits, and one without events."""
+    how, packed = build.PackHow((34, 34), 1024, "packed"), []
+    for i, n in enumerate((40, 700, 2000, 0, 5, 900, 3000)):
+        e = formats.events(n, 34, 34, seed=i)
+        columns = {"t": e["t"].astype(np.int64)} | {k: e[k].astype(np.uint8) for k in "xyp"}
+        if n == 2000:
+            columns |= {k: np.ones(n, np.uint8) for k in "xyp"}
+        packed.append(build.pack_events(Piece(i, columns), how))  # type: ignore[arg-type]
+    source = cache.EventCache(write_cache(tmp_path / "e.h5", making.header(7, sensor=(34, 34)), packed))
+    spec = FrameSpec(split_by, T=5)
+    packed_at_once: list[int] = []
+    real = Packing.pack_each
+    monkeypatch.setattr(Packing, "pack_each", lambda *how: packed_at_once.append(len(how[1])) or real(*how))
+    monkeypatch.setattr(build, "AT_ONCE_BYTES", 4 * 5 * 2 * 34 * 34)
+    at_once = making.frames_cache(tmp_path / "at once.h5", source, spec, executor=executor, jobs=2)
+    assert packed_at_once == [4, 3]
+    monkeypatch.setattr(build, "AT_ONCE_BYTES", 0)
+    alone = making.frames_cache(tmp_path / "alone.h5", source, spec)
+    assert packed_at_once == [4, 3]
+    assert at_once.path.read_bytes() == alone.path.read_bytes()
 
 
 # -- many recordings, few tasks --

@@ -65,6 +65,29 @@ def test_many_streams_at_once_hold_each_its_own_bytes(raw, streams, block):
     assert [zlib.decompress(stream) for stream in made] == [part.tobytes() for part in raw.reshape(streams, -1)]
 
 
+@settings(deadline=None, max_examples=60)
+@given(raw=sparse_bytes(), streams=st.integers(1, 9), block=BLOCKS, dense=st.integers(0, 8))
+def test_each_of_many_streams_is_what_its_bytes_alone_make(raw, streams, block, dense):
+    rows = np.resize(raw, (streams, max(sparse.SMALLEST, raw.size // streams)))
+    if dense < streams:
+        rows[dense] = np.random.default_rng(dense).integers(0, 256, rows.shape[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse, "BLOCK", block)
+        assert sparse.compress_each(rows) == [(sparse.compress(row) or [b""])[0] for row in rows]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [30, 40])  # of one side: below the smallest that is looked at, and above
+@pytest.mark.parametrize(
+    "packing", [Packing(), Packing(deflates="all"), Packing(shuffles=True, deflates="all")], ids=str
+)
+def test_rows_packed_at_once_are_those_packed_alone(packing, size, dtype):
+    rng = np.random.default_rng(0)
+    arrays = (rng.random((5, 1, 2, size, size)) < 0.1).astype(dtype)
+    arrays[3] = rng.integers(0, 256, arrays[3].shape)
+    assert packing.pack_each(arrays) == [packing.pack(array[None], 1) for array in arrays]
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     dtype=DTYPES,
