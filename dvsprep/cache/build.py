@@ -306,11 +306,12 @@ def integrated(task: FrameTask) -> Iterator[Integrated]:
     if integrate.identity(task.spec) != task.integrator:
         raise PluginError(f"plugin {task.spec.plugin}: its source changed during the build", hint="run it again")
     times, shape = integrate.needs_times(task.spec), (task.spec.T or 0, task.source.channels, *task.source.sensor)
-    at_once = max(1, AT_ONCE_BYTES // max(1, math.prod(shape))) if is_small(task.source, task.spec) else 1
-    memory = partial(scratch, "frames", dtype=np.dtype(np.uint8))  # packed before the next sample's take its place
+    small = is_small(task.source, task.spec)
+    at_once = max(1, AT_ONCE_BYTES // math.prod(shape)) if small else 1
+    memory = partial(scratch, "frames", dtype=np.dtype(np.uint8))  # packed before the next ones take its place
     for start in range(0, len(task.samples), at_once):
         some = task.samples[start : start + at_once]
-        room = np.empty((len(some), *shape), np.uint8) if at_once > 1 else None
+        room = np.empty((len(some), *shape), np.uint8) if small else None  # packed while the next ones' are written
         frames = [
             to_frames(
                 task.source.compact(i, times=times, empty=scratch),

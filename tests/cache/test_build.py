@@ -87,7 +87,7 @@ def test_small_samples_packed_at_once_give_the_bytes_of_one_by_one(
     monkeypatch.setattr(build, "AT_ONCE_BYTES", 4 * 5 * 2 * 34 * 34)
     at_once = making.frames_cache(tmp_path / "at once.h5", source, spec, executor=executor, jobs=2)
     assert packed_at_once == [4, 3]
-    monkeypatch.setattr(build, "AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(build, "SMALL_FRAMES", 0)
     alone = making.frames_cache(tmp_path / "alone.h5", source, spec)
     assert packed_at_once == [4, 3]
     assert at_once.path.read_bytes() == alone.path.read_bytes()
