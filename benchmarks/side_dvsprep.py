@@ -40,9 +40,10 @@ def load(request: Request) -> dict[str, str]:
     from dvsprep import events, pipeline  # noqa: F401 -- a job is made of it
     from dvsprep.cache import build
 
-    format, sensor = ("atis", (34, 34)) if request["dataset"] == "nmnist" else ("aedat3.1", (128, 128))
+    small = request["dataset"] == "nmnist"
+    format, sensor = ("atis", (34, 34)) if small else ("aedat3.1", (128, 128))
     events.warm_up([format], sensor)
-    build.warm_up(sensor)
+    build.warm_up(sensor, small=small)
 
     import filelock  # noqa: F401 -- with the first lock
     import h5py  # isort: skip

@@ -196,8 +196,11 @@ class Whole:
             sample.blocks[name] = Block(wider.str, block.row_shape, block.rows + more.rows, block.chunk, packed)
 
 
-def warm_up(sensor: tuple[int, int]) -> None:
-    """Compile what a build calls, once, before workers start: concurrent first compiles can crash Numba."""
+def warm_up(sensor: tuple[int, int], *, small: bool = False) -> None:
+    """Compile what a build calls, once, before workers start: concurrent first compiles can crash Numba.
+
+    ``small`` adds what packs the frames of many small samples at once.
+    """
     made = kernels()
     integrate.warm_up(*sensor)
     planes = np.zeros(0, np.uint8)
@@ -207,6 +210,8 @@ def warm_up(sensor: tuple[int, int]) -> None:
     made.largest_step(np.zeros(1, np.int64), np.int64(0))
     made.subtract_times(np.zeros(1, np.int64), np.int64(0), np.zeros((2, 1), np.uint8))
     sparse.compress(np.zeros(sparse.SMALLEST, np.uint8))
+    if small:
+        sparse.compress_each(np.zeros((1, sparse.SMALLEST), np.uint8))
     mapped.warm_up()
     spare = np.zeros(8, np.uint8)
     made.pack_bits(np.zeros(0, np.uint8), 1, spare)
@@ -251,15 +256,13 @@ def frames_cache(
         tasks = [*_frame_tasks(source, spec, indices, header.codec, done)]
         if not tasks:
             return
-        warm_up(source.sensor)
+        small = is_small(source, spec)
+        warm_up(source.sensor, small=small)
         source.map()
         if integrate.needs_times(spec) and int(source.small("n_events")[indices].sum()) >= MANY_EVENTS:
             source.load_times()
         typical = int(source.small("n_events").mean())
         chosen = executor or (_suited("threads", typical) if spec.plugin is None else "processes")
-        small = is_small(source, spec)
-        if small:
-            sparse.compress_each(np.zeros((1, sparse.SMALLEST), np.uint8))  # compiled before there are threads
         if small and chosen == "serial":  # packing many at once holds no GIL, which integrating needs
             parts = parallel.ahead(part for task in tasks for part in integrated(task))
             ready: Iterable[list[Packed]] = map(pack_integrated, parts)
