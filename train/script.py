@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
+from dvsprep import interrupts
 from dvsprep.errors import DiskError, DvsprepError, IncompleteError
 from train import distributed, memory
 from train.logs import say
@@ -50,7 +51,7 @@ def main(trainer: Trainer, argv: Sequence[str] | None = None) -> int:
 
 def run(trainer: Trainer) -> NoReturn:
     """Run as a script."""
-    signal.signal(signal.SIGTERM, _terminated)
+    interrupts.obey()
     say(memory.prepare())
     code = main(trainer)
     if code == INTERRUPTED or (code and distributed.world() > 1):
@@ -63,10 +64,6 @@ def _original(error: DvsprepError) -> str:
     """Return what an error says, without the traceback that torch wraps it in if it comes from a reader process."""
     text = str(error)
     return text.strip().splitlines()[-1].partition(": ")[2] if "Original Traceback" in text else text
-
-
-def _terminated(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _fail(name: str, message: str, code: int) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import click
 
+from dvsprep import interrupts
 from dvsprep.cli.options import Failed, emit, say
 from dvsprep.errors import DiskError, DvsprepError, ManualDownloadError
 from dvsprep.version import __version__
@@ -142,8 +142,7 @@ def run() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller (`>&-`)
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
-    signal.signal(signal.SIGTERM, _terminated)
-    sys.unraisablehook = _try_again
+    interrupts.obey()
     try:
         code = main()
     except KeyboardInterrupt:  # a second Ctrl-C, while the first was answered
@@ -159,23 +158,6 @@ def run() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     gc.freeze()  # Python would go through all that Numba holds, twice, for nothing: a fifth of a short command
     sys.exit(code)
-
-
-def _terminated(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _try_again(lost: sys.UnraisableHookArgs) -> None:
-    """Repeat a Ctrl-C that was raised where Python has to ignore it (a destructor, a callback), a moment later."""
-    if not issubclass(lost.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(lost)
-        return
-    import _thread
-    import threading
-
-    again = threading.Timer(0.05, _thread.interrupt_main)
-    again.daemon = True
-    again.start()
 
 
 def _usage(error: click.ClickException) -> str:
