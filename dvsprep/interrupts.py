@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost: for scripts, which install this at their start; a library must not decide it for its user."""
+"""Ctrl-C that is not lost: for scripts, which install it at their start; a library does not decide it for its user."""
 
 from __future__ import annotations
 
