@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
+import threading
 
 AGAIN = 0.05  # seconds
 
@@ -26,20 +28,14 @@ def _try_again(lost: sys.UnraisableHookArgs) -> None:
     if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
-    import threading
-
     again = threading.Timer(AGAIN, _interrupt)
     again.daemon = True
     again.start()
 
 
 def _interrupt() -> None:
-    import threading
-
     main = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and main is not None:
         signal.pthread_kill(main, signal.SIGINT)  # a real one: it ends a wait, too
     else:
-        import _thread
-
         _thread.interrupt_main()

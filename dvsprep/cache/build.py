@@ -27,7 +27,7 @@ from dvsprep.types import Array, FrameSpec
 
 BATCH_EVENTS = 1 << 19  # about what one task packs or integrates: fewer, and threads hand Python's lock over less often
 BATCH_SAMPLES = 256  # small ones
-MANY_EVENTS = 1 << 27  # of which times are unpacked so much faster that what it takes to load pays, 20 ms
+MANY_EVENTS = 1 << 27  # of which times are unpacked so much faster that what it takes to load pays, 11 ms
 SMALL = 1 << 14  # events of a sample for which threads do not pay
 AT_ONCE_BYTES = 1 << 21  # of frames that are packed at once: they stay in the processor's cache
 SMALL_FRAMES = 1 << 17  # bytes of a sample's for which that pays

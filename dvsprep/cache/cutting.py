@@ -29,8 +29,7 @@ class DecodeTask:
     policy: ev.Policy
     notes: tuple[tuple[str, int], ...] = ()  # what the walk to the spans mended
     final: bool = True
-    raw: Array | None = None  # the recording's bytes, where they came out of an archive
-    raws: tuple[Array | None, ...] = ()  # of each recording, where they were read before
+    raws: tuple[Array | None, ...] = ()  # the recordings' bytes, where they were read before
 
 
 class Decoded(NamedTuple):
@@ -81,7 +80,7 @@ def _tasks(recordings: Iterable[Numbered], policy: ev.Policy, how: PackHow) -> I
         for k, span in enumerate(spans):
             mended = tuple(notes.items()) if k == 0 else ()
             final = k == len(spans) - 1
-            yield DecodeTask(((recording, indices),), span, how, policy, mended, final, raw)
+            yield DecodeTask(((recording, indices),), span, how, policy, mended, final, (raw,))
         if spans:
             continue
         group.append((recording, indices))
@@ -106,7 +105,7 @@ def decode(task: DecodeTask) -> Decoded:
     """Decode a task's recordings, cut and pack their samples; of a span, only decode it."""
     if task.span is not None:
         ((recording, _),) = task.recordings
-        span = ev.read_span(recording, task.span, task.how.sensor, task.policy, task.raw)
+        span = ev.read_span(recording, task.span, task.how.sensor, task.policy, task.raws[0])
         found = {k: v for k, v in (*task.notes, *span.notes.items()) if v}
         return Decoded(task, [], span.events, {str(recording.path): found} if found else {})
     cut: list[Piece] = []

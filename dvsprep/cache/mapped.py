@@ -86,7 +86,10 @@ class Mapped:
         return bool(8 * (out[-1, 1] - out[-1, 0]) >= last * packing.bits)
 
     def _as_they_are(self, packing: Packing, size: int) -> NDArray[np.int64]:
-        """Return where each chunk begins and ends, zeros where it was deflated, has another size or lies elsewhere."""
+        """Return where each chunk begins and ends, zeros where it was deflated, has another size or lies elsewhere.
+
+        Found once: a column has one packing, and chunks of one size.
+        """
         if self._whole is None:
             offsets, sizes, masks = (np.array(column, np.int64) for column in self._places)
             kept = (masks == packing.kept) & (sizes == size) & (offsets + sizes <= len(self._pages))

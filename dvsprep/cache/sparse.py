@@ -34,7 +34,6 @@ MOST = 0.4  # of them may be other than zero; with more, libraries are as fast
 WORTH_READING = 1 << 17  # bytes; in fewer the tables that a reader makes first do not pay
 AT_ONCE = 2  # streams that are read side by side
 _HEAD = b"\x78\x01"
-SUM = 4  # bytes of Adler-32
 _own = threading.local()
 _loading = threading.Lock()
 _inflate: Callable[..., tuple[int, int]] | None = None
@@ -77,12 +76,14 @@ def compress_each(rows: Array) -> list[bytes]:
 
 
 def _looks(size: int) -> tuple[int, int]:
-    """Return that every so manieth byte is looked at to see whether it pays, and piece for the code."""
+    """Return one in how many bytes is looked at to see whether it pays, and one in how many pieces for the code."""
     return size // LOOKED_AT | 1, STEP if size >= MANY else 1
 
 
 def _streams(out: Array, ends: list[int], parts: Array) -> list[bytes]:
     """Put the sums of their bytes behind the streams, and return these."""
+    from dvsprep.cache._kernels_deflate import SUM
+
     places = list(itertools.pairwise([0, *ends]))
     for (start, end), part in zip(places, parts, strict=True):
         if end > start:
