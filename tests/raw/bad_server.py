@@ -27,11 +27,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def body(self, data: bytes) -> None:
-        self.wfile.write(data)
-        self.wfile.flush()
+        self._count(len(data))  # before: who has got it all may ask at once
+        try:
+            self.wfile.write(data)
+            self.wfile.flush()
+        except OSError:
+            self._count(-len(data))
+            raise
+
+    def _count(self, n: int) -> None:
         owner: BadServer = self.server.owner  # type: ignore[attr-defined]
         with owner.lock:
-            owner.served += len(data)
+            owner.served += n
 
     def log_message(self, *args: object) -> None:
         pass
